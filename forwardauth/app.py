@@ -1,0 +1,264 @@
+"""The composition root: the only file that knows every room. Builds, starts, reloads and ends the service."""
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from forwardauth import __version__
+from forwardauth.authn.basic import PASSWORD
+from forwardauth.config.load import Configuration, Overrides, load
+from forwardauth.config.mistakes import ConfigurationError
+from forwardauth.config.risks import default_gateways, risks
+from forwardauth.config.settings import Address, parse_listen
+from forwardauth.server.lane import Lane
+from forwardauth.server.listen import ListenError, open_socket
+from forwardauth.service import Service
+from forwardauth.stores.files import Stamp, stamp
+from forwardauth.stores.passwords import PasswordChecks
+from forwardauth.telemetry.audit import AuditLog
+from forwardauth.telemetry.crowd import Crowd
+from forwardauth.telemetry.metrics import Metrics
+from forwardauth.web.admin import admin_application
+from forwardauth.web.verify import RUNNER_OPTIONS, verify_routes
+
+log = logging.getLogger("forwardauth")
+
+WATCH_SECONDS = 0.4
+"""A change of a file is in force within a second: half of it to see the change, the rest to read it."""
+
+DRAIN_SECONDS = 25.0
+
+
+class App:
+    """One running service."""
+
+    def __init__(self, overrides: Overrides, environment: Mapping[str, str]) -> None:
+        self._overrides = overrides
+        self._environment = environment
+        self._process_key = secrets.token_bytes(32)
+        self._configuration = self._load()
+        self._stamps: dict[Path, Stamp | None] = dict(self._configuration.stamps)
+        self._stopping = asyncio.Event()
+        self._sites: list[web.AppRunner] = []
+        self._lane: Lane | None = None
+        self._server: asyncio.Server | None = None
+        self._crowd = Crowd()
+        self._passwords = PasswordChecks()
+        snapshot = self._configuration.snapshot
+        later = asyncio.get_running_loop().call_later
+        self._audit = AuditLog(snapshot.settings.audit.path, later, self._crowd)
+        self._metrics = Metrics(__version__)
+        self.service = Service(snapshot, {PASSWORD: self._passwords.fetch}, self._audit, self._metrics)
+        self._set_gauges()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP or a changed file reads the configuration again."""
+        server = self._configuration.snapshot.settings.server
+        listening = open_socket(parse_listen(server.listen), "listen")
+        admin = open_socket(parse_listen(server.admin), "admin")
+        self._tell_risks()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        await self._start_admin(admin, parse_listen(server.admin))
+        await self._start_decisions(listening)
+        log.info("forwardauth %s answers on %s, metrics on %s", __version__, server.listen, server.admin)
+        # What lives now lives for good; later sweeps need not look at it (and stop the loop for it).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+        watcher = asyncio.create_task(self._watch())
+        await self._stopping.wait()
+        watcher.cancel()
+        await self._stop()
+
+    def reload(self) -> list[str]:
+        """Read the configuration again. The running one stays if the new one has mistakes, which are returned."""
+        try:
+            configuration = self._load()
+        except ConfigurationError as failure:
+            self._stamps |= failure.stamps
+            self._metrics.reloaded("failure")
+            log.error("the configuration has mistakes, the running one stays:\n%s", failure)
+            return [str(mistake) for mistake in failure.mistakes]
+        except Exception as failure:
+            self._metrics.reloaded("failure")
+            log.exception("the configuration cannot be read, the running one stays")
+            return [str(failure)]
+        self._warn_of_restart(configuration)
+        self._configuration = configuration
+        self._stamps = dict(configuration.stamps)
+        self.service.swap(configuration.snapshot)
+        self._metrics.reloaded("success")
+        log.info("the configuration was read again from %s", configuration.source)
+        self._tell_risks()
+        return []
+
+    # What operators may ask (web/admin.py).
+
+    def metrics(self) -> bytes:
+        """The text of `/metrics`."""
+        return self._metrics.render()
+
+    def ready(self) -> bool:
+        """Whether new requests should come here."""
+        return not self._stopping.is_set()
+
+    def lockouts(self) -> list[dict[str, object]]:
+        """The live blocks: address or network, and the seconds that are left."""
+        active = self.service.lockout.active(time.monotonic())
+        return [{"client": _shown(key), "seconds": round(left, 1)} for key, left in active.items()]
+
+    def clear_lockouts(self) -> int:
+        """Forget every failure and block."""
+        return self.service.lockout.clear()
+
+    # Starting and ending.
+
+    def _load(self) -> Configuration:
+        return load(self._overrides, self._environment, self._process_key)
+
+    async def _start_decisions(self, listening: socket.socket) -> None:
+        settings = self._configuration.snapshot.settings.server
+        if settings.engine == "aiohttp":
+            door = web.Application()
+            door.add_routes(verify_routes(self.service))
+            await self._start_site(web.AppRunner(door, **RUNNER_OPTIONS), listening)
+            return
+        self._lane = Lane(self.service, settings.max_connections)
+        self._lane.start()
+        loop = asyncio.get_running_loop()
+        if listening.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(self._lane.connection, sock=listening)
+        else:
+            self._server = await loop.create_server(self._lane.connection, sock=listening, backlog=2048)
+
+    async def _start_admin(self, listening: socket.socket, address: Address) -> None:
+        token = _admin_token(self._configuration)
+        application = admin_application(self, token, address.host)
+        await self._start_site(web.AppRunner(application, access_log=None, handle_signals=False), listening)
+
+    async def _start_site(self, runner: web.AppRunner, listening: socket.socket) -> None:
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        self._sites.append(runner)
+
+    async def _stop(self) -> None:
+        """Take no new connection, answer what is in flight, and write the last audit lines."""
+        log.info("ending: answering what is in flight")
+        if self._server is not None:
+            self._server.close()
+        if self._lane is not None:
+            await self._lane.drain(DRAIN_SECONDS)
+            self._lane.stop()
+        for runner in self._sites:
+            await runner.cleanup()
+        self._passwords.close()
+        self._audit.close()
+        self._remove_unix_sockets()
+
+    def _remove_unix_sockets(self) -> None:
+        server = self._configuration.snapshot.settings.server
+        for address in (parse_listen(server.listen), parse_listen(server.admin)):
+            if address.unix:
+                Path(address.unix).unlink(missing_ok=True)
+
+    # Watching.
+
+    async def _watch(self) -> None:
+        """Look at the files of the configuration, and at whether one address carries nearly all requests."""
+        told: str | None = None
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            seen = {path: stamp(path) for path in self._stamps}
+            if seen != self._stamps:
+                self._stamps = seen
+                self.reload()
+            one_client = self._crowd.one_client
+            self._metrics.warnings["one_client",] = float(one_client is not None)
+            if one_client is not None and one_client != told:
+                log.warning("%s carries nearly all requests: does the gateway tell its clients' addresses?", one_client)
+            told = one_client
+
+    def _tell_risks(self) -> None:
+        for word in ("bypass_overlaps_peers", "bypass_holds_gateway"):
+            self._metrics.warnings[word,] = 0.0
+        for risk in risks(self._configuration.snapshot, default_gateways()):
+            log.warning(risk.text)
+            if risk.word:
+                self._metrics.warnings[risk.word,] = 1.0
+
+    def _warn_of_restart(self, configuration: Configuration) -> None:
+        """Listeners and the audit file are opened once."""
+        before, after = self._configuration.snapshot.settings, configuration.snapshot.settings
+        fixed = ("listen", "public", "admin", "engine", "max_connections", "admin_token")
+        changed = [f"server.{key}" for key in fixed if getattr(before.server, key) != getattr(after.server, key)]
+        if before.audit != after.audit:
+            changed.append("audit.path")
+        if changed:
+            log.warning("a restart is needed for %s", ", ".join(changed))
+
+    def _set_gauges(self) -> None:
+        gauges = self._metrics.gauges
+        gauges["forwardauth_lockouts_active"] = lambda: len(self.service.lockout.active(time.monotonic()))
+        gauges["forwardauth_lockouts_overflowed_total"] = lambda: self.service.lockout.overflowed
+        gauges["forwardauth_audit_dropped_total"] = lambda: self._audit.dropped
+        gauges["forwardauth_auth_disabled"] = lambda: float(not self.service.snapshot.require_auth)
+        gauges["forwardauth_connections"] = lambda: len(self._lane.connections) if self._lane is not None else 0
+
+
+def serve(overrides: Overrides, environment: Mapping[str, str]) -> None:
+    """Run the service to its end. Raises ConfigurationError and ListenError before anything listens."""
+
+    async def main() -> None:
+        await App(overrides, environment).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _admin_token(configuration: Configuration) -> str | None:
+    """The secret of the control calls, from its file, which is made if it is missing; None where none is set."""
+    name = configuration.snapshot.settings.server.admin_token
+    if name is None:
+        return None
+    path = configuration.folder / name
+    try:
+        # O_EXCL: a file that somebody else laid there first is read, and refused below if others can read it.
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    except OSError as failure:
+        log.error("control calls are off: %s cannot be made: %s", path, failure.strerror)
+        return None
+    else:
+        os.write(made, secrets.token_urlsafe(32).encode() + b"\n")
+        os.close(made)
+    if path.stat().st_mode & 0o077:
+        log.error("control calls are off: others can read %s; chmod 600 it", path)
+        return None
+    return path.read_text().strip() or None
+
+
+def _shown(key: bytes) -> str:
+    """A lockout key as people write it."""
+    if len(key) == 4:
+        return str(ip_address(key))
+    if len(key) in (6, 8):
+        return f"{ip_address(key.ljust(16, bytes(1)))}/{len(key) * 8}"
+    return f"user at {_shown(key[:-16])}"
+
+
+__all__ = ["App", "ListenError", "serve"]

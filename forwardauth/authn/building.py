@@ -1,0 +1,122 @@
+"""What authenticators are built from. Knows the words that several kinds share: `from`, `scopes`, `rate`, `expires`.
+
+Mistakes are reported to `Materials`, all of them, with the YAML path below the authenticator.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from forwardauth.core.credentials import BearerSource, CookieSource, HeaderSource, Source
+from forwardauth.core.keys import parse_expiry
+from forwardauth.core.model import Scope
+from forwardauth.core.rate import Limit, parse_limit
+
+# RFC 9110 5.1: a field name is a token; only those that no gateway drops are useful (nginx drops underscores).
+HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
+
+
+class Materials(Protocol):
+    """What a configuration hands to a builder. `process_key` is random for each process, for keyed digests."""
+
+    process_key: bytes
+
+    def mistake(self, where: str, what: str) -> None:
+        """Report a mistake at a YAML path below the authenticator."""
+        ...
+
+    def text_of(self, path: str, where: str) -> str | None:
+        """The text of a file that the configuration names; None when that was reported as a mistake."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeSettings:
+    """One thing that a credential may do: a path pattern, and methods (all when absent)."""
+
+    path: str
+    methods: list[str] | None = None
+
+
+def build_sources(entries: list[str | dict[str, str]], materials: Materials) -> tuple[Source, ...]:
+    """The places of `from`, in order: `bearer`, `{header: NAME}` or `{cookie: NAME}`."""
+    sources: list[Source] = []
+    for index, entry in enumerate(entries):
+        source = _source(entry)
+        if source is None:
+            materials.mistake(f"from[{index}]", "expected bearer, {header: NAME} or {cookie: NAME}")
+        elif source in sources:
+            materials.mistake(f"from[{index}]", "this place stands there twice")
+        else:
+            sources.append(source)
+    if not entries:
+        materials.mistake("from", "expected at least one place to look for the credential")
+    return tuple(sources) or (BearerSource(),)
+
+
+def _source(entry: str | dict[str, str]) -> Source | None:
+    if entry == "bearer":
+        return BearerSource()
+    if not isinstance(entry, dict) or len(entry) != 1:
+        return None
+    ((kind, name),) = entry.items()
+    if kind == "header" and HEADER_NAME.fullmatch(name) and name.lower() != "cookie":
+        # A raw `Authorization` value would be a scheme and a token in one, so the name means Bearer.
+        is_bearer = name.lower() == "authorization"
+        return BearerSource() if is_bearer else HeaderSource(name.lower().encode(), name)
+    if kind == "cookie" and _COOKIE_NAME.fullmatch(name):
+        return CookieSource(name.encode())
+    return None
+
+
+def build_scopes(entries: list[ScopeSettings], where: str, materials: Materials) -> tuple[Scope, ...]:
+    """Scopes in the form in which they are compared."""
+    scopes = []
+    for index, entry in enumerate(entries):
+        if not path_pattern(entry.path):
+            materials.mistake(f"{where}[{index}].path", "expected a path that begins with / and has * only at its end")
+        methods = build_methods(entry.methods, f"{where}[{index}].methods", materials)
+        scopes.append(Scope(entry.path, methods))
+    return tuple(scopes)
+
+
+def path_pattern(text: str) -> bool:
+    """Whether a text is a path pattern: printable ASCII that begins with `/`, `*` only as its last character."""
+    return re.fullmatch(r"/[!-)+-~]*\*?", text) is not None
+
+
+def build_methods(methods: list[str] | None, where: str, materials: Materials) -> frozenset[bytes] | None:
+    """Methods as exact tokens; None where all are meant."""
+    if methods is None:
+        return None
+    for index, method in enumerate(methods):
+        if not _METHOD.fullmatch(method):
+            materials.mistake(f"{where}[{index}]", f"{method!r} is no method; they are in capitals: GET, POST")
+    if not methods:
+        materials.mistake(where, "expected at least one method; leave the key out to allow all")
+    return frozenset(method.encode() for method in methods)
+
+
+def build_limit(text: str | None, where: str, materials: Materials) -> Limit | None:
+    """A rate limit, or None where none is set."""
+    if text is None:
+        return None
+    try:
+        return parse_limit(text)
+    except ValueError as mistake:
+        materials.mistake(where, str(mistake))
+        return None
+
+
+def build_expiry(value: str | date | datetime | None, where: str, materials: Materials) -> float | None:
+    """Seconds since 1970, or None for never."""
+    if value is None:
+        return None
+    try:
+        return parse_expiry(value)
+    except ValueError as mistake:
+        materials.mistake(where, str(mistake))
+        return None

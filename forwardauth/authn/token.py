@@ -1,0 +1,158 @@
+"""Tokens that stand in the configuration, in any header, Bearer or cookie. Knows digests only, once it is built."""
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+
+from forwardauth.authn.building import (
+    Materials,
+    ScopeSettings,
+    build_expiry,
+    build_limit,
+    build_scopes,
+    build_sources,
+)
+from forwardauth.authn.words import Words, token_words
+from forwardauth.core.credentials import FOREIGN, Source, foreign_shape
+from forwardauth.core.keys import digest, fingerprint
+from forwardauth.core.model import Client, Facts, Identity, Now, RequestView, Verdict
+from forwardauth.core.reasons import AMBIGUOUS_CREDENTIALS, DENIALS, Denial
+from forwardauth.core.secret import Secret
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,63}")
+_SENDABLE = re.compile(r"[!-~]{1,4096}")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """One token. `value` or `sha256` (64 hex digits) is the secret; `expires` a date, a time or `never`.
+
+    `rate` replaces the authenticator's; without `scopes` it may do everything that the routes allow.
+    """
+
+    name: str
+    value: Secret | None = None
+    sha256: str | None = None
+    expires: str | date | datetime | None = None
+    rate: str | None = None
+    scopes: list[ScopeSettings] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`token:`. `from` says where the token stands, in the order of looking; `rate` holds for each token by itself."""
+
+    tokens: list[TokenEntry]
+    from_: list[str | dict[str, str]] = field(default_factory=lambda: ["bearer"], metadata={"key": "from"})
+    rate: str | None = None
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Token:
+    identity: Identity
+    ambient: Identity
+    expires: float | None
+
+
+class Token:
+    """Looks the digest of what is presented up in an index."""
+
+    guessable = False
+
+    def __init__(self, name: str, sources: tuple[Source, ...], words: Words, index: dict[bytes, _Token]) -> None:
+        self.name = name
+        self.missing: Denial | None = words.missing
+        self._sources = sources
+        self._words = words
+        self._index = index
+
+    def judge(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Verdict:
+        """The identity of the first value that is nobody else's; known ones behind it must be the same."""
+        for position, source in enumerate(self._sources, 1):
+            value = source.find(view)
+            if value is None or value is FOREIGN:
+                continue
+            token = self._index.get(digest(value))
+            if token is None:
+                if foreign_shape(value):
+                    continue
+                return self._words.unknown
+            if any(self._knows_other(token, later, view) for later in self._sources[position:]):
+                return DENIALS[AMBIGUOUS_CREDENTIALS]
+            if token.expires is not None and now.wall >= token.expires:
+                return self._words.expired
+            return token.ambient if source.ambient else token.identity
+        return None
+
+    def foreign(self, header: bytes, value: bytes) -> bool | None:
+        """Whether a value is skipped here; None where the header is not read."""
+        sources = [source for source in self._sources if source.header == header]
+        if not sources:
+            return None
+        view = RequestView(fields={header: value})
+        presented = [source.find(view) for source in sources]
+        return all(
+            found is FOREIGN or (found is not None and digest(found) not in self._index and foreign_shape(found))
+            for found in presented
+        )
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where it looks: gateways must strip these."""
+        return self._sources
+
+    def _knows_other(self, token: _Token, source: Source, view: RequestView) -> bool:
+        value = source.find(view)
+        if value is None or value is FOREIGN:
+            return False
+        other = self._index.get(digest(value))
+        return other is not None and other is not token
+
+
+def build(name: str, settings: Settings, materials: Materials) -> Token:
+    """The authenticator of these settings; mistakes go to `materials`."""
+    sources = build_sources(settings.from_, materials)
+    limit = build_limit(settings.rate, "rate", materials)
+    index: dict[bytes, _Token] = {}
+    names: set[str] = set()
+    if not settings.tokens:
+        materials.mistake("tokens", "expected at least one token")
+    for position, entry in enumerate(settings.tokens):
+        where = f"tokens[{position}]"
+        if not _NAME.fullmatch(entry.name) or entry.name in names:
+            materials.mistake(f"{where}.name", "expected a name of its own, of letters, digits and ._@:-")
+        names.add(entry.name)
+        secret_digest = _digest(entry, where, materials)
+        if secret_digest in index:
+            materials.mistake(where, "the same secret stands there twice")
+        if secret_digest is None:
+            continue
+        identity = Identity(
+            authenticators=(name,),
+            key=entry.name,
+            credential=f"{name}\n{entry.name}",
+            fingerprint=fingerprint(materials.process_key, name.encode(), secret_digest),
+            limit=build_limit(entry.rate, f"{where}.rate", materials) or limit,
+            scopes=build_scopes(entry.scopes, f"{where}.scopes", materials),
+        )
+        index[secret_digest] = _Token(
+            identity,
+            replace(identity, ambient=True, parts=()) if any(source.ambient for source in sources) else identity,
+            build_expiry(entry.expires, f"{where}.expires", materials),
+        )
+    return Token(name, sources, token_words(sources[0], settings.realm), index)
+
+
+def _digest(entry: TokenEntry, where: str, materials: Materials) -> bytes | None:
+    if (entry.value is None) == (entry.sha256 is None):
+        materials.mistake(where, "expected either value or sha256")
+        return None
+    if entry.value is not None:
+        if not _SENDABLE.fullmatch(entry.value):
+            materials.mistake(f"{where}.value", "expected printable ASCII without spaces: nothing else can be sent")
+        return digest(entry.value.encode())
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", entry.sha256 or ""):
+        materials.mistake(f"{where}.sha256", "expected 64 hex digits, as sha256sum prints them")
+        return None
+    return bytes.fromhex(entry.sha256 or "")

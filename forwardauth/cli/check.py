@@ -1,0 +1,54 @@
+"""`forwardauth check`: validates a configuration and prints the routes that it means."""
+
+import os
+import secrets
+
+import click
+
+from forwardauth.cli.mistakes import fail
+from forwardauth.config.load import Overrides, load
+from forwardauth.config.mistakes import ConfigurationError
+from forwardauth.config.risks import default_gateways, risks
+from forwardauth.config.snapshot import Snapshot
+from forwardauth.core.requirement import AllOf, AnyOf, Requirement
+from forwardauth.core.routes import Route
+
+
+@click.command()
+@click.option("--config", metavar="FILE", help="The configuration (FORWARDAUTH_CONFIG).")
+def check(config: str | None) -> None:
+    """Validate a configuration; print the routes in the order in which they are tried."""
+    try:
+        configuration = load(Overrides(config), os.environ, secrets.token_bytes(32))
+    except ConfigurationError as failure:
+        fail(failure)
+    snapshot = configuration.snapshot
+    click.echo(f"{configuration.source}: no mistakes")
+    click.echo(f"gateways: {', '.join(snapshot.dialects)}")
+    for line in _routes(snapshot):
+        click.echo(line)
+    for risk in risks(snapshot, default_gateways()):
+        click.echo(f"warning: {risk.text}", err=True)
+
+
+def _routes(snapshot: Snapshot) -> list[str]:
+    rows = [("route", "methods", "host", "path", "who may pass")]
+    rows += [_row(route) for route in snapshot.routes.routes]
+    rows.append(("-", "*", "*", "anything else", "nobody (403 no_route)"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return ["  ".join([*map(str.ljust, row[:4], widths), row[4]]) for row in rows]
+
+
+def _row(route: Route) -> tuple[str, str, str, str, str]:
+    methods = "*" if route.methods is None else ",".join(sorted(method.decode() for method in route.methods))
+    who = "everybody" if route.requirement is None else described(route.requirement)
+    return route.name, methods, route.host or "*", " ".join(route.paths), who
+
+
+def described(requirement: Requirement) -> str:
+    """A requirement in words: `staff and (ci or office)`."""
+    if isinstance(requirement, AnyOf | AllOf):
+        word = " or " if isinstance(requirement, AnyOf) else " and "
+        members = [described(member) for member in requirement.members]
+        return word.join(f"({member})" if " " in member else member for member in members)
+    return requirement.authenticator.name

@@ -1,0 +1,120 @@
+"""The door of the room: a file, or the environment alone, to a configuration. Raises ConfigurationError."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from forwardauth.config.document import parse
+from forwardauth.config.interpolate import Whole, expand
+from forwardauth.config.mistakes import ConfigurationError, Mistake, Mistakes
+from forwardauth.config.reader import Reader
+from forwardauth.config.settings import UNBUILT, ServerSettings, Settings, parse_listen
+from forwardauth.config.snapshot import Files, Snapshot, build_snapshot
+from forwardauth.stores.files import Stamp
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says; it beats the environment, which beats the file."""
+
+    config: str | None = None
+    listen: str | None = None
+    public: str | None = None
+    admin: str | None = None
+    disable_auth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A snapshot, and the stamps of every file that it was read from (None: the file was not there)."""
+
+    snapshot: Snapshot
+    stamps: dict[Path, Stamp | None]
+    source: str
+    folder: Path
+
+
+def load(overrides: Overrides, environment: Mapping[str, str], process_key: bytes) -> Configuration:
+    """Read and build a configuration. Raises ConfigurationError with every mistake, and the files that it read."""
+    mistakes = Mistakes()
+    overrides = _with_environment(overrides, environment, mistakes)
+    path = Path(overrides.config).absolute() if overrides.config else None
+    files = Files(path.parent if path is not None else Path.cwd())
+    try:
+        document = _read(path, files) if path is not None else _from_environment(overrides, environment)
+        reader = Reader(mistakes, lambda text: expand(text, environment, files.text), UNBUILT)
+        settings = reader.read(Settings, document, "")
+        mistakes.check()
+        assert settings is not None
+        settings = _overridden(settings, overrides, mistakes)
+        snapshot = build_snapshot(settings, reader, mistakes, files, process_key)
+        mistakes.check()
+        assert snapshot is not None
+    except ConfigurationError as failure:
+        failure.stamps = files.stamps
+        raise
+    return Configuration(snapshot, files.stamps, overrides.config or "the environment", files.folder)
+
+
+def _read(path: Path, files: Files) -> dict[str, Any]:
+    try:
+        text = files.text(path.name)
+    except ValueError as failure:
+        raise ConfigurationError([Mistake("", str(failure))]) from None
+    return parse(text)
+
+
+def _with_environment(overrides: Overrides, environment: Mapping[str, str], mistakes: Mistakes) -> Overrides:
+    switch = environment.get("FORWARDAUTH_DISABLE_AUTH", "").strip().lower()
+    if switch not in _TRUE | _FALSE:
+        mistakes.add("FORWARDAUTH_DISABLE_AUTH", "expected true or false")
+    return Overrides(
+        config=overrides.config or environment.get("FORWARDAUTH_CONFIG") or None,
+        listen=overrides.listen or environment.get("FORWARDAUTH_LISTEN") or None,
+        public=overrides.public or environment.get("FORWARDAUTH_PUBLIC") or None,
+        admin=overrides.admin or environment.get("FORWARDAUTH_ADMIN") or None,
+        disable_auth=overrides.disable_auth or switch in _TRUE,
+    )
+
+
+def _from_environment(overrides: Overrides, environment: Mapping[str, str]) -> dict[str, Any]:
+    """A whole configuration out of `FORWARDAUTH_TOKEN` and `FORWARDAUTH_HEADER`, or the open one."""
+    token = environment.get("FORWARDAUTH_TOKEN", "")
+    if overrides.disable_auth:
+        return {"routes": [{"name": "all", "path": "/*", "public": True}]}
+    if not token:
+        what = (
+            "nothing says who may pass: set FORWARDAUTH_TOKEN to a secret (and FORWARDAUTH_HEADER to the header that "
+            "carries it), or name a configuration with --config or FORWARDAUTH_CONFIG; FORWARDAUTH_DISABLE_AUTH=true "
+            "lets everybody through"
+        )
+        raise ConfigurationError([Mistake("", what)])
+    header = environment.get("FORWARDAUTH_HEADER") or "Authorization"
+    source: Any = "bearer" if header.lower() in ("authorization", "bearer") else {"header": Whole(header)}
+    # Whole: a token with `${` in it is what it is, and no reference.
+    entry = {"name": "token", "value": Whole(token)}
+    return {
+        "authenticators": {"token": {"token": {"from": [source], "tokens": [entry]}}},
+        "routes": [
+            {"name": "health", "path": "/health", "public": True},
+            {"name": "all", "path": "/*", "require": "token"},
+        ],
+    }
+
+
+def _overridden(settings: Settings, overrides: Overrides, mistakes: Mistakes) -> Settings:
+    server: ServerSettings = settings.server
+    for key in ("listen", "public", "admin"):
+        text = getattr(overrides, key)
+        if text is None:
+            continue
+        try:
+            parse_listen(text)
+        except ValueError as mistake:
+            mistakes.add(f"server.{key}", str(mistake))
+        server = replace(server, **{key: text})
+    return replace(settings, server=server, disable_auth=settings.disable_auth or overrides.disable_auth)

@@ -1,0 +1,259 @@
+"""THE PAGE TO READ FIRST: the steps of a decision, top to bottom, in the only order there is.
+
+`decide` reads and changes nothing: what a decision does to the tables travels in its events. It answers a Decision, or
+a Need for a fact that it must have first. An exception in here is a fault, and a fault denies.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Protocol
+
+from forwardauth.core.client_ip import ClientReader, lockout_keys
+from forwardauth.core.credentials import basic_user
+from forwardauth.core.guard import METHOD_OVERRIDE
+from forwardauth.core.model import (
+    ANONYMOUS,
+    Charged,
+    Client,
+    Event,
+    Facts,
+    Failed,
+    Identity,
+    Need,
+    Now,
+    RequestView,
+    Reserved,
+    Succeeded,
+    Tables,
+)
+from forwardauth.core.rate import Charge, Limit
+from forwardauth.core.reasons import (
+    AMBIGUOUS_CREDENTIALS,
+    CROSS_SITE,
+    DENIALS,
+    INSUFFICIENT_SCOPE,
+    LOCKED_OUT,
+    LOOKALIKE_HEADER,
+    MALFORMED_SUBREQUEST,
+    RATE_LIMITED,
+    UNTRUSTED_PEER,
+    Denial,
+)
+from forwardauth.core.routes import Place, Route, RouteTable, matches_path
+
+STATIONS: tuple[str, ...] = (
+    "trusted peer",
+    "gateway headers",
+    "header guard",
+    "route",
+    "preflight",
+    "client address",
+    "public",
+    "lockout",
+    "credentials",
+    "authenticators",
+    "cross-site",
+    "scope",
+    "rates",
+)
+"""The order of checks, as `explain` prints it."""
+
+SETTLED = "settled"
+"""The need to wait until attempts of this client that are being checked are settled."""
+
+
+class Rules(Protocol):
+    """The part of a configuration snapshot that a decision reads."""
+
+    routes: RouteTable
+    clients: ClientReader
+    require_auth: bool
+
+
+@dataclass(slots=True, eq=False)
+class Decision:
+    """The answer, and what it was about. `denial` is None on allow.
+
+    `station` is the check that answered. `retry_after` is in seconds; `limit` the tightest rate limit with its `scope`
+    (`credential`, `route` or `client`).
+    """
+
+    station: str
+    denial: Denial | None = None
+    place: Place | None = None
+    client: Client | None = None
+    identity: Identity = ANONYMOUS
+    events: tuple[Event, ...] = ()
+    retry_after: float = 0.0
+    limit: Limit | None = None
+    limit_scope: str = ""
+
+
+def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: Now) -> Decision | Need:
+    """Whether the request may pass, and as whom. Whoever calls it denies on any exception."""
+    if not view.peer_trusted:
+        return Decision("trusted peer", DENIALS[UNTRUSTED_PEER])
+    if view.unreadable is not None:
+        return Decision("gateway headers", DENIALS[MALFORMED_SUBREQUEST])
+    if view.lookalike is not None:
+        return Decision("header guard", DENIALS[LOOKALIKE_HEADER])
+
+    if is_preflight(view):
+        asked = rules.routes.locate(view, view.fields[b"access-control-request-method"])
+        if isinstance(asked, Place) and asked.route.preflight:
+            return Decision("preflight", place=asked)
+    place = rules.routes.locate(view, view.method)
+    if not isinstance(place, Place):
+        return Decision("route", place)
+    route = place.route
+    if route.methods is not None and METHOD_OVERRIDE in view.fields:
+        return Decision("route", DENIALS[MALFORMED_SUBREQUEST], place)
+
+    client = rules.clients.read(view.forwarded_for)
+    if client is None:
+        return Decision("client address", DENIALS[MALFORMED_SUBREQUEST], place)
+
+    if not rules.require_auth:
+        return Decision("public", place=place, client=client)
+    if route.requirement is None:
+        return _within_rates("public", place, client, ANONYMOUS, (), tables, now)
+
+    keys = lockout_keys(client, _user_digest(view) if client.exempt else None)
+    blocked_for = tables.lockout.blocked_for(keys, now.monotonic)
+    if not blocked_for and tables.lockout.must_wait(keys, now.monotonic):
+        return Need(SETTLED, client.key)
+
+    if view.repeated is not None:
+        if blocked_for:
+            return _locked_out(place, client, blocked_for)
+        return Decision("credentials", DENIALS[AMBIGUOUS_CREDENTIALS], place, client)
+
+    wrong: list[Denial] = []
+    verdict = route.requirement.judge(view, client, facts, now, wrong)
+    if isinstance(verdict, Need):
+        if blocked_for and not tables.known.knows(client.key, verdict.key, now.monotonic):
+            return _locked_out(place, client, blocked_for)
+        verdict.events = (Reserved(keys),)
+        return verdict
+    if isinstance(verdict, Denial):
+        if blocked_for:
+            return _locked_out(place, client, blocked_for)
+        events: tuple[Event, ...] = (Failed(keys),) if verdict.reason.counts else ()
+        return Decision("authenticators", verdict, place, client, events=events)
+    if blocked_for and not _known(verdict, client, tables, now):
+        return _locked_out(place, client, blocked_for)
+    events = (Failed(keys),) if wrong else ()
+
+    if verdict.ambient and _crosses_site(view, place):
+        return Decision("cross-site", DENIALS[CROSS_SITE], place, client, verdict, events)
+
+    for part in verdict.parts:
+        if part.scopes:
+            if any(scope.methods is not None for scope in part.scopes) and METHOD_OVERRIDE in view.fields:
+                return Decision("scope", DENIALS[MALFORMED_SUBREQUEST], place, client, verdict, events)
+            if not _in_scope(part, view.method, place.path):
+                return Decision("scope", DENIALS[INSUFFICIENT_SCOPE], place, client, verdict, events)
+
+    for part in verdict.parts:
+        if part.fingerprint is not None and not tables.known.fresh(client.key, part.fingerprint, now.monotonic):
+            events += (Succeeded(client.key, part.fingerprint, keys),)
+    return _within_rates("rates", place, client, verdict, events, tables, now)
+
+
+def _locked_out(place: Place, client: Client, seconds: float) -> Decision:
+    return Decision("lockout", DENIALS[LOCKED_OUT], place, client, retry_after=seconds)
+
+
+def is_preflight(view: RequestView) -> bool:
+    """Whether this is a true CORS preflight (Fetch, 3.2.2): OPTIONS with Origin and the method that is asked for."""
+    return (
+        view.method == b"OPTIONS"
+        and bool(view.fields.get(b"origin"))
+        and bool(view.fields.get(b"access-control-request-method"))
+    )
+
+
+def upgrades(view: RequestView) -> bool:
+    """Whether the request opens a WebSocket: gateways drop Upgrade from the subrequest, but not its key."""
+    return b"sec-websocket-key" in view.fields or b"upgrade" in view.fields or view.scheme in (b"ws", b"wss")
+
+
+def _user_digest(view: RequestView) -> bytes | None:
+    """One counter for `bob`, `BOB` and ` bob`; a digest, because a stranger chooses the length."""
+    user = basic_user(view)
+    if user is None:
+        return None
+    return blake2b(user.strip().casefold().encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _known(identity: Identity, client: Client, tables: Tables, now: Now) -> bool:
+    """Whether every credential of the identity was allowed from this client before; a network has none to know."""
+    return all(
+        part.fingerprint is None or tables.known.knows(client.key, part.fingerprint, now.monotonic)
+        for part in identity.parts
+    )
+
+
+def _crosses_site(view: RequestView, place: Place) -> bool:
+    """Whether a page of another site sent what the browser adds by itself: the backend knows no CSRF token."""
+    if view.method in (b"GET", b"HEAD") and not upgrades(view):
+        return False
+    origin = view.fields.get(b"origin")
+    if origin is not None and origin in place.route.origins:
+        return False
+    if view.fields.get(b"sec-fetch-site") == b"cross-site":
+        return True
+    if origin is None:
+        return False
+    host = origin.partition(b"://")[2].decode("latin-1").lower()
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if name == place.host.name:
+        return False
+    # The browser says "same site" by its public suffix list; two labels in common keep a forged pair from passing.
+    same_site = view.fields.get(b"sec-fetch-site") == b"same-site"
+    return not (same_site and name.split(".")[-2:] == place.host.name.split(".")[-2:])
+
+
+def _in_scope(identity: Identity, method: bytes, path: str) -> bool:
+    return any(
+        (scope.methods is None or method in scope.methods) and matches_path((scope.path,), path)
+        for scope in identity.scopes
+    )
+
+
+def _within_rates(
+    station: str,
+    place: Place,
+    client: Client,
+    identity: Identity,
+    events: tuple[Event, ...],
+    tables: Tables,
+    now: Now,
+) -> Decision:
+    """Allow, charging every limit; or deny, charging none and naming the one that takes longest."""
+    charges: list[Charge] = []
+    longest = 0.0
+    tightest: tuple[Limit, str] | None = None
+    for scope, key, limit in _limits(place.route, client, identity):
+        charge, wait = tables.rates.price(key, limit, now.monotonic)
+        charges.append(charge)
+        if wait > longest:
+            longest, tightest = wait, (limit, scope)
+    if tightest is not None:
+        # A right credential is known from here on, even if it comes too often.
+        return Decision(
+            "rates", DENIALS[RATE_LIMITED], place, client, identity, events, longest, tightest[0], tightest[1]
+        )
+    if charges:
+        events += (Charged(charges),)
+    return Decision(station, None, place, client, identity, events)
+
+
+def _limits(route: Route, client: Client, identity: Identity) -> list[tuple[str, str, Limit]]:
+    limits = [("credential", part.credential, part.limit) for part in identity.parts if part.limit is not None]
+    if route.limit is not None:
+        if identity.credential:
+            limits.append(("route", f"{route.name}\n{identity.credential}", route.limit))
+        else:
+            limits.append(("client", f"{route.name}\n{client.key.hex()}", route.limit))
+    return limits

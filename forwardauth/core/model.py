@@ -1,0 +1,252 @@
+"""What a decision is made of. Knows the shapes, and no rule: rules are in the files that are named after them.
+
+Values of a request stay bytes as the gateway sent them; what was judged or configured is text. The classes of the hot
+path have slots and are not frozen, because a frozen dataclass costs a call for each field; nobody changes them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from forwardauth.core.rate import Charge, Limit, RateTable
+from forwardauth.core.reasons import Denial
+
+
+@dataclass(slots=True, eq=False)
+class Now:
+    """Two clocks: `wall` (seconds since 1970) for expiries, `monotonic` (seconds) for lockout, rates and memos."""
+
+    wall: float
+    monotonic: float
+
+
+@dataclass(slots=True, eq=False)
+class Subrequest:
+    """What a gateway asked, as the server read it: nothing interpreted.
+
+    `peer` is the TCP neighbour's address, None on a unix socket. Header names keep the case they were sent in.
+    """
+
+    method: bytes
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    peer: str | None
+
+
+@dataclass(slots=True, eq=False)
+class RequestView:
+    """The end caller's request, as one dialect reads it from a subrequest.
+
+    `fields` holds the headers that somebody wants, by lower-case name. `unreadable` says which header was missing,
+    empty, repeated or unreadable; `lookalike` names a header that imitates one that decides, `repeated` a credential
+    header that stands there twice. `target` is the path and query, raw.
+    """
+
+    peer_trusted: bool = False
+    unreadable: str | None = None
+    lookalike: bytes | None = None
+    method: bytes = b""
+    scheme: bytes = b""
+    host: bytes = b""
+    target: bytes = b""
+    forwarded_for: bytes = b""
+    fields: dict[bytes, bytes] = field(default_factory=dict)
+    repeated: bytes | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """The end caller's address.
+
+    `key` counts for it alone (an IPv4 address, an IPv6 /64), `wide_key` for its IPv6 /48 (None for IPv4).
+    `further_hops` tells that `X-Forwarded-For` had more entries than the configured depth; `exempt` that many callers
+    share the address, so that it is never locked out as a whole.
+    """
+
+    address: str
+    key: bytes
+    wide_key: bytes | None
+    further_hops: bool
+    exempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a credential may do: a path pattern, and methods (None: all)."""
+
+    path: str
+    methods: frozenset[bytes] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Identity:
+    """Who a request is for, and what the credential that proved it may do.
+
+    `authenticators` are the names that accepted, in order. `credential` is (authenticator, credential id) in one
+    string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
+    secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
+    unasked (cookie, Basic, network). A merged identity has its `parts`.
+    """
+
+    authenticators: tuple[str, ...] = ()
+    user: str = ""
+    email: str = ""
+    groups: tuple[str, ...] = ()
+    tenant: str = ""
+    key: str = ""
+    credential: str = ""
+    fingerprint: bytes | None = None
+    ambient: bool = False
+    limit: Limit | None = None
+    scopes: tuple[Scope, ...] = ()
+    parts: tuple["Identity", ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            self.parts = (self,)
+
+    def same_caller(self, other: "Identity") -> bool:
+        """Whether both stand for the same caller, whoever accepted them."""
+        return (self.user, self.email, self.groups, self.tenant, self.key) == (
+            other.user,
+            other.email,
+            other.groups,
+            other.tenant,
+            other.key,
+        )
+
+
+ANONYMOUS = Identity()
+
+
+@dataclass(slots=True, eq=False)
+class Reserved:
+    """An attempt whose slow check begins: it stands against the client until it is settled."""
+
+    keys: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Failed:
+    """A wrong credential, counted against each of `keys` with its multiple of the limit."""
+
+    keys: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Succeeded:
+    """A credential that was allowed from a client; `keys` are the failures that it may clear."""
+
+    client: bytes
+    fingerprint: bytes
+    keys: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Charged:
+    """What an allowed request costs of its rate limits."""
+
+    charges: list[Charge]
+
+
+Event = Reserved | Failed | Succeeded | Charged
+
+
+@dataclass(slots=True, eq=False)
+class Need:
+    """What `decide` must learn from the world before it can answer.
+
+    `fetcher` names who finds it out, `key` under which the fact is looked up afterwards. `args` may hold secrets: they
+    are in no repr.
+    """
+
+    fetcher: str
+    key: bytes
+    args: tuple[object, ...] = field(default=(), repr=False)
+    events: tuple[Event, ...] = ()
+
+
+class Facts(Protocol):
+    """What was found out for earlier needs."""
+
+    def get(self, key: bytes, /) -> bool | None:
+        """The answer to a need, or None if nobody has asked yet."""
+        ...
+
+
+Verdict = Identity | Denial | Need | None
+
+
+class SourceName(Protocol):
+    """One place where a credential can stand. `header` is the lower-case header name that it reads.
+
+    `ambient` tells that browsers send it unasked.
+    """
+
+    @property
+    def header(self) -> bytes:
+        """The lower-case header name."""
+        ...
+
+    @property
+    def ambient(self) -> bool:
+        """Whether browsers send it unasked."""
+        ...
+
+
+class Authenticator(Protocol):
+    """One configured way to prove who is calling.
+
+    `judge` answers an Identity, a Denial (mine but bad), a Need, or None: nothing here is mine. An exception is a fault
+    and denies. `missing` is what a caller reads who presented nothing; None where presenting is impossible (network).
+    `guessable` secrets (passwords) are not looked at when something else was accepted: the answer would tell.
+    """
+
+    name: str
+    missing: Denial | None
+    guessable: bool
+
+    @property
+    def sources(self) -> tuple[SourceName, ...]:
+        """Where it looks: gateways must strip these."""
+        ...
+
+    def judge(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Verdict:
+        """Judge what the request presents to this authenticator."""
+        ...
+
+    def foreign(self, header: bytes, value: bytes) -> bool | None:
+        """Whether this value of a header is somebody else's credential; None if the header is not read here."""
+        ...
+
+
+class LockoutTable(Protocol):
+    """Failures and blocks, read-only."""
+
+    def blocked_for(self, keys: tuple[tuple[bytes, int], ...], now: float) -> float:
+        """Seconds that the longest block still lasts; 0 without one."""
+        ...
+
+    def must_wait(self, keys: tuple[tuple[bytes, int], ...], now: float) -> bool:
+        """Whether attempts that are still being checked could fill the limit."""
+        ...
+
+
+class KnownTable(Protocol):
+    """Credentials that were allowed from a client before, read-only."""
+
+    def knows(self, client: bytes, fingerprint: bytes, now: float) -> bool:
+        """Whether this credential was allowed from this client within 24 hours."""
+        ...
+
+    def fresh(self, client: bytes, fingerprint: bytes, now: float) -> bool:
+        """Whether that was noted so recently that noting it again changes nothing."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Tables:
+    """What outlives a configuration: counters and blocks. `decide` reads them; `service.py` alone changes them."""
+
+    lockout: LockoutTable
+    known: KnownTable
+    rates: RateTable

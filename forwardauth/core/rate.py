@@ -1,0 +1,84 @@
+"""Rate limits: GCRA on plain numbers. Knows no identity and no clock: keys and `now` (monotonic seconds) are given.
+
+The generic cell rate algorithm (ITU-T I.371, appendix) keeps one number for each key, the theoretical arrival time:
+when the bucket would be empty again. It needs no timer and no window edges.
+"""
+
+import re
+from dataclasses import dataclass
+
+_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LIMIT = re.compile(r"\s*([1-9]\d{0,8})\s*/\s*([smhd])(?:\s+burst\s+([1-9]\d{0,8}))?\s*")
+
+TABLE_SIZE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`count` requests in `period` seconds, at most `burst` of them at once."""
+
+    count: int
+    period: float
+    burst: int
+
+    @property
+    def interval(self) -> float:
+        """Seconds in which one request comes free again."""
+        return self.period / self.count
+
+
+def parse_limit(text: str) -> Limit:
+    """`N/s|m|h|d [burst B]` as a limit; the burst is N where it is not given. Raises ValueError."""
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise ValueError("expected a rate such as 100/h or 20/s burst 40")
+    count = int(match[1])
+    return Limit(count, _PERIODS[match[2]], int(match[3] or count))
+
+
+Charge = tuple[str, float]
+"""One request against one limit: the key, and the arrival time that it gets if the request is allowed."""
+
+
+class RateTable:
+    """Theoretical arrival times by key, bounded: keys that are free again go first, then the oldest."""
+
+    __slots__ = ("_arrivals", "_size")
+
+    def __init__(self, size: int = TABLE_SIZE) -> None:
+        self._size = size
+        self._arrivals: dict[str, float] = {}
+
+    def price(self, key: str, limit: Limit, now: float) -> tuple[Charge, float]:
+        """What one more request costs, and the seconds to wait until it is allowed (0: at once). Changes nothing."""
+        interval = limit.period / limit.count
+        arrival = self._arrivals.get(key, now)
+        if arrival < now:
+            arrival = now
+        arrival += interval
+        wait = arrival - now - limit.burst * interval
+        # Sums of intervals are off by rounding: without the margin the 100th of 100 is refused now and then.
+        return (key, arrival), wait if wait > 1e-6 else 0.0
+
+    def remaining(self, key: str, limit: Limit, now: float) -> int:
+        """How many requests are free at `now`."""
+        used = max(self._arrivals.get(key, now) - now, 0.0)
+        return max(int((limit.burst * limit.interval - used) / limit.interval + 1e-6), 0)
+
+    def charge(self, charges: list[Charge], now: float) -> None:
+        """Take what `price` said."""
+        arrivals = self._arrivals
+        for key, arrival in charges:
+            if len(arrivals) >= self._size and key not in arrivals:
+                self._make_room(now)
+            arrivals[key] = arrival
+
+    def _make_room(self, now: float) -> None:
+        for key in [key for key, arrival in self._arrivals.items() if arrival <= now]:
+            del self._arrivals[key]
+        # A tenth at once, so that a flood of new keys pays for the sweep only once in ten thousand.
+        for key in list(self._arrivals)[: max(len(self._arrivals) - self._size * 9 // 10, 0)]:
+            del self._arrivals[key]
+
+    def __len__(self) -> int:
+        return len(self._arrivals)

@@ -1,0 +1,31 @@
+"""What every dialect is made of. Knows no gateway's name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forwardauth.core.model import RequestView
+from forwardauth.core.reply import Reply
+
+SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialect:
+    """How one gateway asks and is answered.
+
+    `path` is its endpoint; `headers` are the gateway headers that it reads, in lower case. `read` fills a view whose
+    fields are sorted already, and sets `unreadable` for a header that is missing, empty or unreadable. `write` turns a
+    reply into one that the gateway carries to the client; `carries_html` whether a page can travel.
+    """
+
+    name: str
+    path: str
+    headers: frozenset[bytes]
+    read: Callable[[RequestView], None]
+    write: Callable[[Reply], Reply]
+    carries_html: bool = True
+
+
+def as_it_is(reply: Reply) -> Reply:
+    """The reply of a gateway that carries every status, header and body."""
+    return reply

@@ -1,0 +1,10 @@
+"""Traefik's ForwardAuth (pkg/middlewares/auth/forward.go): five `X-Forwarded-*` headers; every answer passes as it is.
+
+A non-2xx goes to the client with its status, headers and body. On a 2xx the headers that `authResponseHeaders` lists
+are deleted from the client's request and set from ours, so what our 200 does not carry is gone.
+"""
+
+from forwardauth.gateways.dialect import Dialect, as_it_is
+from forwardauth.gateways.forwarded import HEADERS, read_forwarded
+
+TRAEFIK = Dialect("traefik", "/verify/traefik", HEADERS, read_forwarded, as_it_is)

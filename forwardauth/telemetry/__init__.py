@@ -1,0 +1,1 @@
+"""What operators read: audit lines, metrics, logs. Redaction lives here, once."""

@@ -1,0 +1,104 @@
+"""The admin listener: `/metrics`, `/ready` and the control calls of the commands. Never routed to the public.
+
+Control calls need the admin token and a Host that is loopback or the listener's own, so that no web page in a browser
+on this machine reaches them by a name of its own (DNS rebinding); what changes something is a POST.
+"""
+
+import hmac
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from forwardauth.core.client_ip import NAMED_NETWORKS, parse_address, parse_networks, within
+
+_LOOPBACK = parse_networks(NAMED_NETWORKS["loopback"])
+
+
+class Operations(Protocol):
+    """What operators may ask of a running service."""
+
+    def metrics(self) -> bytes:
+        """The text of `/metrics`."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether new requests should come here."""
+        ...
+
+    def reload(self) -> list[str]:
+        """Read the configuration again; the mistakes that kept the old one running, or none."""
+        ...
+
+    def lockouts(self) -> list[dict[str, object]]:
+        """The live blocks."""
+        ...
+
+    def clear_lockouts(self) -> int:
+        """Forget every failure and block; says how many there were."""
+        ...
+
+
+def admin_application(operations: Operations, token: str | None, own_host: str) -> web.Application:
+    """The application. Without a token every control call is refused."""
+    app = web.Application()
+    guard = _guard(token, own_host)
+
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(body=operations.metrics(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def ready(request: web.Request) -> web.Response:
+        state = operations.ready()
+        return web.json_response({"status": "ready" if state else "draining"}, status=200 if state else 503)
+
+    async def reload(request: web.Request) -> web.Response:
+        mistakes = operations.reload()
+        return web.json_response({"reloaded": not mistakes, "mistakes": mistakes}, status=422 if mistakes else 200)
+
+    async def lockouts(request: web.Request) -> web.Response:
+        return web.json_response({"lockouts": operations.lockouts()})
+
+    async def clear(request: web.Request) -> web.Response:
+        return web.json_response({"cleared": operations.clear_lockouts()})
+
+    app.add_routes(
+        [
+            web.get("/metrics", metrics),
+            web.get("/ready", ready),
+            web.post("/control/reload", guard(reload)),
+            web.get("/control/lockouts", guard(lockouts)),
+            web.post("/control/lockouts/clear", guard(clear)),
+        ]
+    )
+    return app
+
+
+def _guard(token: str | None, own_host: str) -> Callable[[Handler], Handler]:
+    expected = None if token is None else sha256(token.encode()).digest()
+
+    def guarded(handler: Handler) -> Handler:
+        async def check(request: web.Request) -> web.StreamResponse:
+            if not _host_is_ours(request.headers.get("Host", ""), own_host):
+                raise web.HTTPForbidden(text="this Host is not the admin listener's\n")
+            scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+            digest = sha256(presented.strip().encode("utf-8", "surrogateescape")).digest()
+            if expected is None or scheme.lower() != "bearer" or not hmac.compare_digest(digest, expected):
+                raise web.HTTPUnauthorized(text="the admin token is needed\n", headers={"WWW-Authenticate": "Bearer"})
+            return await handler(request)
+
+        return check
+
+    return guarded
+
+
+def _host_is_ours(host: str, own: str) -> bool:
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    name = name.strip("[]").lower()
+    if name in ("localhost", own.lower()):
+        return True
+    try:
+        return within(parse_address(name), _LOOPBACK)
+    except ValueError:
+        return False

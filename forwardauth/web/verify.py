@@ -1,0 +1,65 @@
+"""The aiohttp door: the same answers as the decision lane's, mountable in anybody's aiohttp application.
+
+    app.add_routes(verify_routes(service))
+
+It knows no dialect, no format and no check.
+"""
+
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from forwardauth.core.model import Subrequest
+from forwardauth.core.reply import Reply
+from forwardauth.doors import IDLE_SECONDS, LARGEST_HEAD, MOST_HEADERS, Answerer
+
+RUNNER_OPTIONS: dict[str, Any] = {
+    "access_log": None,
+    "handle_signals": False,
+    "keepalive_timeout": IDLE_SECONDS,
+    "lingering_time": 0,
+    "max_field_size": LARGEST_HEAD,
+    "max_headers": MOST_HEADERS,
+    "max_line_size": LARGEST_HEAD,
+    "auto_decompress": False,
+}
+"""What an AppRunner needs so that large headers pass and no body is waited for."""
+
+
+class _Asking(Protocol):
+    async def __call__(self, request: web.Request) -> web.StreamResponse: ...
+
+
+def verify_routes(answerer: Answerer, prefix: str = "") -> list[web.RouteDef]:
+    """Routes for `/verify/…` and `/health` below a prefix."""
+    handler = _asking(answerer, prefix.encode())
+    return [
+        web.route("*", f"{prefix}/verify/{{rest:.*}}", handler),
+        web.route("*", f"{prefix}/health", handler),
+    ]
+
+
+def _asking(answerer: Answerer, prefix: bytes) -> _Asking:
+    async def ask(request: web.Request) -> web.StreamResponse:
+        headers = list(request.raw_headers)
+        target = request.raw_path.encode("utf-8", "surrogateescape")
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        subrequest = Subrequest(request.method.encode(), target, headers, peer[0] if isinstance(peer, tuple) else None)
+        answer = answerer.answer(target.partition(b"?")[0].removeprefix(prefix), subrequest)
+        reply = answer if isinstance(answer, Reply) else await answer
+        return _response(reply, close=request.body_exists)
+
+    return ask
+
+
+def _response(reply: Reply, close: bool) -> web.Response:
+    response = web.Response(status=reply.status, body=reply.body)
+    for name, value in reply.headers:
+        response.headers.add(name, value)
+    # aiohttp names a type of its own for an empty body otherwise.
+    response.headers["Content-Type"] = reply.content_type
+    if not reply.content_type:
+        del response.headers["Content-Type"]
+    if close:
+        response.force_close()
+    return response
