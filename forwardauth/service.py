@@ -37,16 +37,11 @@ from forwardauth.replies import deny
 from forwardauth.stores.facts import FactCache, WithFresh
 from forwardauth.telemetry.audit import AuditLog
 from forwardauth.telemetry.metrics import Metrics
+from forwardauth.waiting import LineFullError, WaitingLine
 
 log = logging.getLogger("forwardauth")
 
 Fetcher = Callable[[Need], Awaitable[bool]]
-
-WAITING_LINE = 64
-"""Decisions that may wait for a slow check; more are answered 503 `busy`, which is nobody's failure."""
-
-WAITING_PER_CLIENT = 16
-"""Of these, for one client: one address must not fill the line for all others."""
 
 NEEDS_PER_DECISION = 4
 _SLOWEST_ANSWER = 20.0
@@ -68,8 +63,7 @@ class Service:
         self._fetchers = fetchers
         self._audit = audit
         self._metrics = metrics
-        self._turns: dict[bytes, asyncio.Lock] = {}
-        self._waiting: dict[bytes, int] = {}
+        self._line = WaitingLine()
         self._settlement: asyncio.Future[None] | None = None
         self.swap(snapshot)
 
@@ -94,17 +88,17 @@ class Service:
 
     def verdict(self, dialect: Dialect, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
         """The reply to a gateway's question."""
-        began = time.perf_counter()
+        now = _now()
         snapshot = self.snapshot
         view = RequestView()
         try:
             self.read(view, dialect, subrequest, snapshot)
-            outcome = decide(view, snapshot, self.tables, self.facts, _now())
+            outcome = decide(view, snapshot, self.tables, self.facts, now)
             if isinstance(outcome, Need):
-                return self._answer_later(view, dialect, snapshot, outcome, began)
-            return self._finish(view, dialect, snapshot, outcome, began)
+                return self._answer_later(view, dialect, snapshot, outcome, now.monotonic)
+            return self._finish(view, dialect, snapshot, outcome, now.monotonic)
         except Exception:
-            return self._fault(view, dialect, snapshot, began)
+            return self._fault(view, dialect, snapshot, now.monotonic)
 
     def read(self, view: RequestView, dialect: Dialect, subrequest: Subrequest, snapshot: Snapshot) -> None:
         """Fill a view; of an untrusted peer nothing is read."""
@@ -144,33 +138,17 @@ class Service:
     async def _answer_later(
         self, view: RequestView, dialect: Dialect, snapshot: Snapshot, need: Need, began: float
     ) -> Reply:
-        client = snapshot.clients.read(view.forwarded_for)
-        key = client.key if client is not None else b""
-        mine = self._waiting.get(key, 0)
+        """Decide once the slow checks before this one, of the same client, are settled."""
         try:
-            if mine >= WAITING_PER_CLIENT or sum(self._waiting.values()) >= WAITING_LINE:
-                return self._finish(view, dialect, snapshot, _undecided(view, snapshot, BUSY), began)
-            self._waiting[key] = mine + 1
-            try:
-                async with asyncio.timeout(_SLOWEST_ANSWER):
-                    decision = await self._decide_in_turn(view, snapshot, key)
-            finally:
-                _count_down(self._waiting, key)
-            return self._finish(view, dialect, snapshot, decision, began)
+            async with asyncio.timeout(_SLOWEST_ANSWER), self._line.turn(need.turn, need.key):
+                decision = await self._decide_asking(view, snapshot)
+                return self._finish(view, dialect, snapshot, decision, began)
+        except LineFullError:
+            return self._finish(view, dialect, snapshot, _undecided(view, snapshot, BUSY), began)
         except TimeoutError:
             return self._finish(view, dialect, snapshot, _undecided(view, snapshot, UNAVAILABLE), began)
         except Exception:
             return self._fault(view, dialect, snapshot, began)
-
-    async def _decide_in_turn(self, view: RequestView, snapshot: Snapshot, key: bytes) -> Decision:
-        """Decide once the slow checks before this one, of the same client, are settled: at most one is in flight."""
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        try:
-            async with turn:
-                return await self._decide_asking(view, snapshot)
-        finally:
-            if not turn.locked() and self._waiting.get(key, 0) <= 1:
-                self._turns.pop(key, None)
 
     async def _decide_asking(self, view: RequestView, snapshot: Snapshot) -> Decision:
         """Ask the world for what the decision needs, at most four times."""
@@ -217,7 +195,7 @@ class Service:
         if decision.events:
             self.apply(decision.events, time.monotonic())
         reply = self._reply(view, dialect, snapshot, decision)
-        seconds = time.perf_counter() - began
+        seconds = time.monotonic() - began
         self._metrics.count(decision, seconds)
         gateway_user = _gateway_user(view, snapshot.gateway_user) if snapshot.gateway_user is not None else None
         self._audit.add((time.time(), seconds, view, decision, gateway_user))
@@ -301,11 +279,3 @@ def _gateway_user(view: RequestView, header: bytes) -> str | None:
         return basic_user(view)
     value = view.fields.get(header)
     return value[:256].decode("utf-8", "replace") if value else None
-
-
-def _count_down(counts: dict[bytes, int], key: bytes) -> None:
-    left = counts.get(key, 0) - 1
-    if left > 0:
-        counts[key] = left
-    else:
-        counts.pop(key, None)

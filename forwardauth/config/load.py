@@ -47,10 +47,8 @@ def load(overrides: Overrides, environment: Mapping[str, str], process_key: byte
     try:
         document = _read(path, files) if path is not None else _from_environment(overrides, environment)
         reader = Reader(mistakes, lambda text: expand(text, environment, files.text), UNBUILT)
-        settings = reader.read(Settings, document, "")
-        mistakes.check()
-        assert settings is not None
-        settings = _overridden(settings, overrides, mistakes)
+        # Partly: what is readable is built all the same, so that its mistakes are told with the others.
+        settings = _overridden(reader.read_partly(Settings, document, "") or Settings(), overrides, mistakes)
         snapshot = build_snapshot(settings, reader, mistakes, files, process_key)
         mistakes.check()
         assert snapshot is not None

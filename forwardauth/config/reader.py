@@ -49,8 +49,16 @@ class Reader:
     def read(self, wanted: type[T], value: Any, path: str) -> T | None:
         """The value as the wanted type, or None when a mistake was noted."""
         before = len(self._mistakes.found)
+        found = self.read_partly(wanted, value, path)
+        return None if len(self._mistakes.found) > before else found
+
+    def read_partly(self, wanted: type[T], value: Any, path: str) -> T | None:
+        """As much of the value as can be used, so that what is built from it can be looked at for mistakes too.
+
+        A key that is wrong has its default, settings without a required key are None, in a list too.
+        """
         found = self._read(wanted, value, path)
-        return None if found is _WRONG or len(self._mistakes.found) > before else typing.cast(T, found)
+        return None if found is _WRONG else typing.cast(T, found)
 
     def _wrong(self, path: str, text: str) -> Any:
         self._mistakes.add(path, text)
@@ -88,11 +96,13 @@ class Reader:
         for key, field in fields.items():
             if key in value:
                 found = self._read(hints[field.name], value[key], join(path, key))
-                arguments[field.name] = found
-                wrong = wrong or found is _WRONG
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                wrong = True
+                if found is not _WRONG:
+                    arguments[field.name] = found
+                    continue
+            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if required and key not in value:
                 self._mistakes.add(join(path, key), "is missing")
+            wrong = wrong or required
         if wrong:
             return _WRONG
         settings = wanted(**arguments)
@@ -133,6 +143,8 @@ class Reader:
         if not isinstance(value, list):
             return self._wrong(path, "expected a list")
         found = [self._read(wanted, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+        if dataclasses.is_dataclass(wanted):
+            return [None if entry is _WRONG else entry for entry in found]
         return _WRONG if any(entry is _WRONG for entry in found) else found
 
     def _read_mapping(self, wanted: Any, value: Any, path: str) -> Any:

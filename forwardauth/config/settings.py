@@ -106,8 +106,8 @@ class RouteSettings:
 class Settings:
     """The whole file. `authenticators` have a name each; the kind is the key below it."""
 
-    authenticators: dict[str, Any] = field(default_factory=dict)
-    routes: list[RouteSettings] = field(default_factory=list)
+    authenticators: dict[str, Any] = field(default_factory=dict, repr=False)
+    routes: list[RouteSettings | None] = field(default_factory=list)
     server: ServerSettings = field(default_factory=ServerSettings)
     require_auth: bool = True
     disable_auth: bool = False

@@ -4,7 +4,7 @@ A reload builds a new one and swaps one reference; a request keeps the one that 
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,8 @@ def build_snapshot(
         further_names=further,
         gateway_user=gateway_user.lower().encode() if gateway_user else None,
         errors=settings.errors,
-        settings=settings,
+        # Without what the authenticators were built from: nobody needs the secrets again.
+        settings=replace(settings, authenticators={}),
         trusted=trusted,
     )
 
@@ -200,6 +201,8 @@ def _build_routes(
     seen: dict[tuple[Any, ...], str] = {}
     names: set[str] = set()
     for index, entry in enumerate(settings.routes):
+        if entry is None:
+            continue
         path = f"routes[{index}]"
         route = _build_route(entry, path, settings, authenticators, mistakes)
         key = (route.host, route.methods, route.paths)
@@ -284,8 +287,10 @@ def _build_requirement(
     entry: Any, path: str, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
 ) -> Requirement | None:
     """The tree of a `require`; members that are disabled fall out, and nothing left is a mistake."""
+    before = len(mistakes.found)
     requirement = _requirement(entry, path, authenticators, mistakes)
-    if requirement is None and not any(mistake.path.startswith(path) for mistake in mistakes.found):
+    told = len(mistakes.found) > before or any(mistake.path.startswith("authenticators") for mistake in mistakes.found)
+    if requirement is None and not told:
         mistakes.add(path, "every authenticator here is disabled; enable one, or say public: true")
     return requirement
 

@@ -121,7 +121,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     keys = lockout_keys(client, _user_digest(view) if client.exempt else None)
     blocked_for = tables.lockout.blocked_for(keys, now.monotonic)
     if not blocked_for and tables.lockout.must_wait(keys, now.monotonic):
-        return Need(SETTLED, client.key)
+        return Need(SETTLED, client.key, turn=client.key)
 
     if view.repeated is not None:
         if blocked_for:
@@ -134,6 +134,8 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
         if blocked_for and not tables.known.knows(client.key, verdict.key, now.monotonic):
             return _locked_out(place, client, blocked_for)
         verdict.events = (Reserved(keys),)
+        # Whoever is counted alone waits alone: at an exempt address that is each user name.
+        verdict.turn = keys[0][0] if keys else verdict.key
         return verdict
     if isinstance(verdict, Denial):
         if blocked_for:
@@ -155,7 +157,9 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
                 return Decision("scope", DENIALS[INSUFFICIENT_SCOPE], place, client, verdict, events)
 
     for part in verdict.parts:
-        if part.fingerprint is not None and not tables.known.fresh(client.key, part.fingerprint, now.monotonic):
+        if part.fingerprint is not None and (
+            not tables.known.fresh(client.key, part.fingerprint, now.monotonic) or tables.lockout.forgives(keys)
+        ):
             events += (Succeeded(client.key, part.fingerprint, keys),)
     return _within_rates("rates", place, client, verdict, events, tables, now)
 

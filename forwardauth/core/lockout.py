@@ -99,6 +99,10 @@ class Lockout:
                 return True
         return False
 
+    def forgives(self, keys: Keys) -> bool:
+        """Whether a success clears failures of one of `keys` (`reset_on_success`)."""
+        return self.settings.reset_on_success and any(key in self._failing or key in self._blocked for key, _ in keys)
+
     def reserve(self, keys: Keys) -> None:
         """Hold a place for an attempt that is being checked."""
         for key, _ in keys:

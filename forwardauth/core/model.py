@@ -27,8 +27,8 @@ class Subrequest:
     """
 
     method: bytes
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
+    target: bytes = field(repr=False)
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     peer: str | None
 
 
@@ -47,9 +47,9 @@ class RequestView:
     method: bytes = b""
     scheme: bytes = b""
     host: bytes = b""
-    target: bytes = b""
+    target: bytes = field(default=b"", repr=False)
     forwarded_for: bytes = b""
-    fields: dict[bytes, bytes] = field(default_factory=dict)
+    fields: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     repeated: bytes | None = None
 
 
@@ -156,12 +156,13 @@ class Need:
     """What `decide` must learn from the world before it can answer.
 
     `fetcher` names who finds it out, `key` under which the fact is looked up afterwards. `args` may hold secrets: they
-    are in no repr.
+    are in no repr. Needs with the same `turn` (a client) are answered one after the other.
     """
 
     fetcher: str
     key: bytes
     args: tuple[object, ...] = field(default=(), repr=False)
+    turn: bytes = b""
     events: tuple[Event, ...] = ()
 
 
@@ -228,6 +229,10 @@ class LockoutTable(Protocol):
 
     def must_wait(self, keys: tuple[tuple[bytes, int], ...], now: float) -> bool:
         """Whether attempts that are still being checked could fill the limit."""
+        ...
+
+    def forgives(self, keys: tuple[tuple[bytes, int], ...]) -> bool:
+        """Whether a success would clear failures of one of `keys`."""
         ...
 
 

@@ -13,7 +13,7 @@ class Reply:
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = b""
     content_type: str = ""
     wire: bytes | None = field(default=None, repr=False)

@@ -185,10 +185,13 @@ class Connection(asyncio.Protocol):
         self._reading = False
         url, headers = self._url, self._headers
         self._url, self._headers = b"", []
-        if not self._ended:
-            parser = self._parser
-            subrequest = Subrequest(parser.get_method(), url, headers, self._peer)
-            self._asked = (subrequest, not parser.should_keep_alive() or len(headers) > MOST_HEADERS)
+        if self._ended:
+            return
+        if len(headers) > MOST_HEADERS:
+            self._end_with(TOO_LARGE)
+            return
+        parser = self._parser
+        self._asked = (Subrequest(parser.get_method(), url, headers, self._peer), not parser.should_keep_alive())
 
     def on_message_complete(self) -> None:
         """No body, so the connection goes on: decide, now."""
