@@ -11,26 +11,27 @@ import time
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
-from aiohttp import web
 
 from forwardauth import __version__
 from forwardauth.authn.basic import PASSWORD
 from forwardauth.config.load import Configuration, Overrides, load
 from forwardauth.config.mistakes import ConfigurationError
 from forwardauth.config.risks import default_gateways, risks
-from forwardauth.config.settings import Address, parse_listen
+from forwardauth.config.settings import parse_listen
 from forwardauth.server.lane import Lane
-from forwardauth.server.listen import ListenError, open_socket
+from forwardauth.server.listen import BACKLOG, ListenError, open_socket
 from forwardauth.service import Service
 from forwardauth.stores.files import Stamp, stamp
 from forwardauth.stores.passwords import PasswordChecks
 from forwardauth.telemetry.audit import AuditLog
 from forwardauth.telemetry.crowd import Crowd
 from forwardauth.telemetry.metrics import Metrics
-from forwardauth.web.admin import admin_application
-from forwardauth.web.verify import RUNNER_OPTIONS, verify_routes
+
+if TYPE_CHECKING:
+    from forwardauth.web.sites import Sites
 
 log = logging.getLogger("forwardauth")
 
@@ -50,14 +51,14 @@ class App:
         self._configuration = self._load()
         self._stamps: dict[Path, Stamp | None] = dict(self._configuration.stamps)
         self._stopping = asyncio.Event()
-        self._sites: list[web.AppRunner] = []
+        self._sites: Sites | None = None
         self._lane: Lane | None = None
         self._server: asyncio.Server | None = None
         self._crowd = Crowd()
         self._passwords = PasswordChecks()
         snapshot = self._configuration.snapshot
         later = asyncio.get_running_loop().call_later
-        self._audit = AuditLog(snapshot.settings.audit.path, later, self._crowd)
+        self._audit = AuditLog(_audit_path(self._configuration), later, self._crowd)
         self._metrics = Metrics(__version__)
         self.service = Service(snapshot, {PASSWORD: self._passwords.fetch}, self._audit, self._metrics)
         self._set_gauges()
@@ -72,8 +73,9 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        await self._start_admin(admin, parse_listen(server.admin))
         await self._start_decisions(listening)
+        token = _admin_token(self._configuration)
+        await self._web().start_admin(self, token, parse_listen(server.admin).host, admin)
         log.info("forwardauth %s answers on %s, metrics on %s", __version__, server.listen, server.admin)
         # What lives now lives for good; later sweeps need not look at it (and stop the loop for it).
         gc.collect()
@@ -133,9 +135,7 @@ class App:
     async def _start_decisions(self, listening: socket.socket) -> None:
         settings = self._configuration.snapshot.settings.server
         if settings.engine == "aiohttp":
-            door = web.Application()
-            door.add_routes(verify_routes(self.service))
-            await self._start_site(web.AppRunner(door, **RUNNER_OPTIONS), listening)
+            await self._web().start_decisions(self.service, listening)
             return
         self._lane = Lane(self.service, settings.max_connections)
         self._lane.start()
@@ -143,17 +143,15 @@ class App:
         if listening.family == socket.AF_UNIX:
             self._server = await loop.create_unix_server(self._lane.connection, sock=listening)
         else:
-            self._server = await loop.create_server(self._lane.connection, sock=listening, backlog=2048)
+            self._server = await loop.create_server(self._lane.connection, sock=listening, backlog=BACKLOG)
 
-    async def _start_admin(self, listening: socket.socket, address: Address) -> None:
-        token = _admin_token(self._configuration)
-        application = admin_application(self, token, address.host)
-        await self._start_site(web.AppRunner(application, access_log=None, handle_signals=False), listening)
+    def _web(self) -> "Sites":
+        # Imported once decisions are answered: aiohttp takes as long to import as everything else together.
+        from forwardauth.web.sites import Sites
 
-    async def _start_site(self, runner: web.AppRunner, listening: socket.socket) -> None:
-        await runner.setup()
-        await web.SockSite(runner, listening).start()
-        self._sites.append(runner)
+        if self._sites is None:
+            self._sites = Sites()
+        return self._sites
 
     async def _stop(self) -> None:
         """Take no new connection, answer what is in flight, and write the last audit lines."""
@@ -163,8 +161,7 @@ class App:
         if self._lane is not None:
             await self._lane.drain(DRAIN_SECONDS)
             self._lane.stop()
-        for runner in self._sites:
-            await runner.cleanup()
+        await self._web().stop()
         self._passwords.close()
         self._audit.close()
         self._remove_unix_sockets()
@@ -227,6 +224,12 @@ def serve(overrides: Overrides, environment: Mapping[str, str]) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def _audit_path(configuration: Configuration) -> str:
+    """The audit file, below the configuration's folder; `-` and `off` as they are."""
+    path = configuration.snapshot.settings.audit.path
+    return path if path in ("-", "off") else str(configuration.folder / path)
 
 
 def _admin_token(configuration: Configuration) -> str | None:

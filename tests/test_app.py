@@ -108,6 +108,8 @@ def wait_until(true: Callable[[], bool], process: Process) -> None:
     for _ in range(200):
         if true():
             return
+        if process.process is not None and process.process.poll() is not None:
+            break
         time.sleep(0.05)
     raise AssertionError(f"it did not happen:\n{process.log.read_text()}")
 

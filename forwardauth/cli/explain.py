@@ -49,7 +49,7 @@ def _view(snapshot: Snapshot, method: str, headers: tuple[str, ...], client: str
     parts = urlsplit(url)
     if not parts.scheme or not parts.netloc:
         raise click.BadParameter("expected a whole URL, such as https://api.example.com/v1/models", param_hint="URL")
-    sent = []
+    sent = [(b"Host", b"forwardauth")]
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():

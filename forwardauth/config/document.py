@@ -10,20 +10,22 @@ import yaml
 from forwardauth.config.mistakes import ConfigurationError, Mistake
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key that stands twice."""
+def _mapping_without_repetition(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.MarkedYAMLError(problem=f"{key!r} is no name", problem_mark=key_node.start_mark)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"{key} stands there twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return dict(_FASTEST.construct_mapping(loader, node, deep))
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        self.flatten_mapping(node)
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(problem=f"{key!r} is no name", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key} stands there twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+
+# libyaml reads a thousand tokens in 40 ms, Python in 300 ms; not every build of PyYAML has it.
+_FASTEST: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+_Loader: Any = type("_Loader", (_FASTEST,), {"construct_mapping": _mapping_without_repetition})
 
 
 def parse(text: str) -> dict[str, Any]:

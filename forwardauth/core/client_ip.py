@@ -29,7 +29,7 @@ NAMED_NETWORKS: dict[str, tuple[str, ...]] = {
 
 # Longer values are read each time: a memo of 32 kB headers would not be bounded memory.
 _MEMO_KEY_BYTES = 64
-_MEMO_SIZE = 50_000
+_MEMO_SIZE = 65_536
 
 
 def parse_address(text: str) -> Address:
@@ -87,18 +87,32 @@ class ClientReader:
         entries = forwarded_for.split(b",")
         if len(entries) < self._depth:
             return None
+        text = entries[-self._depth].strip(b" \t").decode("latin-1")
+        further_hops = len(entries) > self._depth
+        packed = _plain_ipv4(text)
+        if packed is not None and not self._exempt:
+            return Client(text, packed, None, further_hops, exempt=False)
         try:
-            address = parse_address(entries[-self._depth].strip(b" \t").decode("ascii"))
+            address = parse_address(text)
         except ValueError:
             return None
+        exempt = within(address, self._exempt)
         packed = address.packed
-        return Client(
-            address=str(address),
-            key=packed if address.version == 4 else packed[:8],
-            wide_key=None if address.version == 4 else packed[:6],
-            further_hops=len(entries) > self._depth,
-            exempt=within(address, self._exempt),
-        )
+        if address.version == 4:
+            return Client(str(address), packed, None, further_hops, exempt)
+        return Client(str(address), packed[:8], packed[:6], further_hops, exempt)
+
+
+def _plain_ipv4(text: str) -> bytes | None:
+    """The four bytes of a dotted address, or None: a tenth of the time that ipaddress takes, for most callers."""
+    parts = text.split(".")
+    if len(parts) != 4:
+        return None
+    for part in parts:
+        if not (part.isascii() and part.isdigit()) or len(part) > 3 or (part[0] == "0" and part != "0"):
+            return None
+    numbers = list(map(int, parts))
+    return bytes(numbers) if max(numbers) <= 255 else None
 
 
 def lockout_keys(client: Client, user: bytes | None) -> Keys:

@@ -23,13 +23,15 @@ class Now:
 class Subrequest:
     """What a gateway asked, as the server read it: nothing interpreted.
 
-    `peer` is the TCP neighbour's address, None on a unix socket. Header names keep the case they were sent in.
+    `peer` is the TCP neighbour's address, None on a unix socket. Header names keep the case they were sent in. `read`
+    is where the service keeps what it read from it, and by which configuration.
     """
 
     method: bytes
     target: bytes = field(repr=False)
     headers: list[tuple[bytes, bytes]] = field(repr=False)
     peer: str | None
+    read: "tuple[object, RequestView] | None" = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)

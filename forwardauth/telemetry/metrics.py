@@ -8,13 +8,13 @@ import resource
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
+from typing import TYPE_CHECKING
 
 from forwardauth.core.decide import Decision
 from forwardauth.core.reasons import FAULT, RATE_LIMITED
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 BUCKETS = (10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 25e-3, 0.1, 0.5, 2.5)
 """Upper bounds of decision times in seconds: from memory 10-50 µs, with a password hash 50-500 ms."""
@@ -56,8 +56,6 @@ class Metrics:
         self._reloads: dict[tuple[str, ...], int] = {("success",): 0, ("failure",): 0}
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
 
     def count(self, decision: Decision, seconds: float) -> None:
         """Count one decision and the time that it took."""
@@ -82,14 +80,15 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text of `/metrics`."""
-        return generate_latest(self._registry)
+        # Imported at the first look: a service that nobody scrapes does not pay 5 MB for it.
+        from prometheus_client import generate_latest
 
-    def describe(self) -> list[Metric]:
-        """Nothing: prometheus-client would otherwise collect once to learn the names."""
-        return []
+        return generate_latest(self)
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> "Iterator[Metric]":
         """The samples, as prometheus-client asks for them."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
         yield self._counter("forwardauth_decisions_total", self._decisions)
         upper = [*map(str, BUCKETS), "+Inf"]
         histogram = HistogramMetricFamily("forwardauth_decision_seconds", METRICS["forwardauth_decision_seconds"][0])
@@ -106,14 +105,18 @@ class Metrics:
         yield self._gauge("forwardauth_resident_bytes", {(): peak})
         yield self._gauge("forwardauth_build_info", {(self._version,): 1})
 
-    def _counter(self, name: str, counts: Mapping[tuple[str, ...], int]) -> Metric:
+    def _counter(self, name: str, counts: Mapping[tuple[str, ...], int]) -> "Metric":
+        from prometheus_client.core import CounterMetricFamily
+
         text, labels = METRICS[name]
         family = CounterMetricFamily(name, text, labels=labels)
         for values, count in counts.items():
             family.add_metric(list(values), count)
         return family
 
-    def _gauge(self, name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
+    def _gauge(self, name: str, values: Mapping[tuple[str, ...], float]) -> "Metric":
+        from prometheus_client.core import GaugeMetricFamily
+
         text, labels = METRICS[name]
         family = GaugeMetricFamily(name, text, labels=labels)
         for label_values, value in values.items():

@@ -374,3 +374,89 @@ def test_transport_of_these_tests_refuses_a_write_after_the_end() -> None:
     transport.close()
     with pytest.raises(AssertionError):
         transport.write(b"x")
+
+
+class TestMessagesThatComeAgain:
+    """A message that comes again byte by byte is parsed once; its verdict is not remembered."""
+
+    def test_every_one_of_them_is_asked_about(self) -> None:
+        recorder = Recorder()
+        connection, transport = connected(recorder)
+        for _ in range(5):
+            connection.data_received(GET)
+        assert transport.written.count(b"X-Number") == 5
+        assert [asked.headers for asked in recorder.asked] == [recorder.asked[0].headers] * 5
+
+    def test_a_message_of_another_peer_is_another_message(self) -> None:
+        recorder = Recorder()
+        lane = Lane(recorder, 10)
+        for peer in (("10.0.0.1", 1), ("10.0.0.2", 1), "", ("10.0.0.1", 2)):
+            connection, _ = connect(lane, peer)
+            for _ in range(3):
+                connection.data_received(GET)
+        assert [asked.peer for asked in recorder.asked] == ["10.0.0.1"] * 3 + ["10.0.0.2"] * 3 + [None] * 3 + [
+            "10.0.0.1"
+        ] * 3
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"),
+            GET.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+            GET.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ],
+        ids=["length", "chunked", "close", "HTTP/1.0"],
+    )
+    def test_one_that_ends_its_connection_ends_it_each_time(self, message: bytes) -> None:
+        lane = Lane(Recorder(), 10)
+        for _ in range(4):
+            connection, transport = connect(lane)
+            connection.data_received(message)
+            assert transport.closed
+
+    def test_a_part_that_looks_like_a_whole_message_is_still_a_part(self) -> None:
+        """Bytes that are known as a request stand inside another one's header."""
+        recorder = Recorder()
+        lane = Lane(recorder, 10)
+        connection, _ = connect(lane)
+        for _ in range(3):
+            connection.data_received(GET)
+        connection, transport = connect(lane)
+        connection.data_received(b"GET /other HTTP/1.1\r\nHost: a\r\nX: ")
+        connection.data_received(GET)
+        assert [asked.target for asked in recorder.asked[3:]] == [b"/other"]
+        assert transport.statuses == [200]
+
+    def test_half_of_a_known_message_behind_it_is_continued(self) -> None:
+        recorder = Recorder()
+        connection, transport = connected(recorder)
+        for _ in range(3):
+            connection.data_received(GET)
+        connection.data_received(GET[:20])
+        connection.data_received(GET[20:] + GET[:10])
+        connection.data_received(GET[10:])
+        assert transport.statuses == [200] * 5
+
+    def test_memory_is_bounded(self) -> None:
+        lane = Lane(Recorder(), 10)
+        connection, _ = connect(lane)
+        for number in range(3000):
+            for _ in range(2):
+                connection.data_received(GET.replace(b"x=1", b"x=%d" % number))
+        assert len(lane.messages) <= 1024
+        for _ in range(3):
+            connection.data_received(GET.replace(b"x=1", b"x=" + b"1" * 5000))
+        assert lane.messages.get("127.0.0.1", GET.replace(b"x=1", b"x=" + b"1" * 5000)) is None
+
+    async def test_one_that_waits_holds_the_next_one_back(self) -> None:
+        slow = Slow()
+        connection, transport = connected(slow)
+        for _ in range(3):
+            connection.data_received(request("/slow"))
+        await turn()
+        assert len(slow.waiting) == 1
+        for number in range(3):
+            slow.waiting[number].set_result(Reply(200))
+            await turn()
+        assert transport.statuses == [200, 200, 200]
