@@ -7,12 +7,12 @@ answers it in a thread, and the fact cache remembers successes for a while.
 import re
 from dataclasses import dataclass, field
 
-from forwardauth.authn.building import Materials, build_limit
+from forwardauth.authn.building import Materials, build_limit, check_realm
 from forwardauth.authn.words import Words, password_words
 from forwardauth.core.credentials import FOREIGN, BasicSource, Source, basic_pair
 from forwardauth.core.keys import fingerprint
 from forwardauth.core.memo import Memo
-from forwardauth.core.model import Client, Facts, Identity, Need, Now, RequestView, Verdict
+from forwardauth.core.model import Client, Facts, Identity, Need, Now, Rejected, RequestView, Verdict
 from forwardauth.core.rate import Limit
 from forwardauth.core.reasons import Denial
 from forwardauth.core.secret import Secret
@@ -65,7 +65,7 @@ class Basic:
             return None
         pair = basic_pair(presented)
         if pair is None or len(pair[0]) > _LONGEST_USER or len(pair[1]) > _LONGEST_PASSWORD:
-            return self._words.invalid
+            return Rejected(self._words.invalid)
         user, password = pair
         stored = self._users.get(user)
         key = fingerprint(
@@ -74,7 +74,7 @@ class Basic:
         fits = facts.get(key)
         if fits is None:
             return Need(PASSWORD, key, (stored or self._decoy, password, stored is not None))
-        return self._identity(user, key) if fits else self._words.invalid
+        return self._identity(user, key) if fits else Rejected(self._words.invalid)
 
     def foreign(self, header: bytes, value: bytes) -> bool | None:
         """Whether a value is skipped here; None where the header is not read."""
@@ -118,7 +118,7 @@ def build(name: str, settings: Settings, materials: Materials) -> Basic:
     elif not settings.users:
         materials.mistake("", "expected htpasswd (a file) or users (a list)")
     limit = build_limit(settings.rate, "rate", materials)
-    return Basic(name, users, password_words(settings.realm), limit, materials.process_key)
+    return Basic(name, users, password_words(check_realm(settings.realm, materials)), limit, materials.process_key)
 
 
 def _add(line: str, where: str, users: dict[str, str], materials: Materials) -> None:

@@ -100,6 +100,13 @@ def build_methods(methods: list[str] | None, where: str, materials: Materials) -
     return frozenset(method.encode() for method in methods)
 
 
+def check_realm(realm: str, materials: Materials) -> str:
+    """The realm, which stands in quotes in a challenge (RFC 9110 5.6.4)."""
+    if not re.fullmatch(r"[ !#-\[\]-~]*", realm):
+        materials.mistake("realm", "expected printable ASCII without quotes and backslashes")
+    return realm
+
+
 def build_limit(text: str | None, where: str, materials: Materials) -> Limit | None:
     """A rate limit, or None where none is set."""
     if text is None:

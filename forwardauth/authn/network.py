@@ -11,9 +11,10 @@ from forwardauth.core.client_ip import Network as IPNetwork
 from forwardauth.core.client_ip import parse_networks, within
 from forwardauth.core.credentials import Source
 from forwardauth.core.memo import Memo
-from forwardauth.core.model import Client, Facts, Identity, Now, RequestView, Verdict
+from forwardauth.core.model import Client, Facts, Identity, Now, Rejected, RequestView, Verdict
 from forwardauth.core.reasons import DENIALS, NETWORK_NOT_ALLOWED, Denial
 
+_OUTSIDE = Rejected(DENIALS[NETWORK_NOT_ALLOWED])
 _TRACES = (b"forwarded", b"cf-connecting-ip", b"true-client-ip")
 
 
@@ -40,12 +41,12 @@ class Network:
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Verdict:
         """An identity without a name, or a refusal."""
         if client.further_hops or any(name in view.fields for name in _TRACES):
-            return DENIALS[NETWORK_NOT_ALLOWED]
+            return _OUTSIDE
         inside = self._memo.get(client.address)
         if inside is None:
             inside = within(ip_address(client.address), self.allowed)
             self._memo.put(client.address, inside)
-        return self._identity if inside else DENIALS[NETWORK_NOT_ALLOWED]
+        return self._identity if inside else _OUTSIDE
 
     def foreign(self, header: bytes, value: bytes) -> bool | None:
         """No header is read here."""

@@ -11,11 +11,12 @@ from forwardauth.authn.building import (
     build_limit,
     build_scopes,
     build_sources,
+    check_realm,
 )
 from forwardauth.authn.words import Words, token_words
 from forwardauth.core.credentials import FOREIGN, Source, foreign_shape
 from forwardauth.core.keys import digest, fingerprint
-from forwardauth.core.model import Client, Facts, Identity, Now, RequestView, Verdict
+from forwardauth.core.model import Client, Facts, Identity, Now, Rejected, RequestView, Verdict
 from forwardauth.core.reasons import AMBIGUOUS_CREDENTIALS, DENIALS, Denial
 from forwardauth.core.secret import Secret
 
@@ -77,11 +78,11 @@ class Token:
             if token is None:
                 if foreign_shape(value):
                     continue
-                return self._words.unknown
+                return Rejected(self._words.unknown, value)
             if any(self._knows_other(token, later, view) for later in self._sources[position:]):
-                return DENIALS[AMBIGUOUS_CREDENTIALS]
+                return Rejected(DENIALS[AMBIGUOUS_CREDENTIALS])
             if token.expires is not None and now.wall >= token.expires:
-                return self._words.expired
+                return Rejected(self._words.expired, value)
             return token.ambient if source.ambient else token.identity
         return None
 
@@ -141,7 +142,8 @@ def build(name: str, settings: Settings, materials: Materials) -> Token:
             replace(identity, ambient=True, parts=()) if any(source.ambient for source in sources) else identity,
             build_expiry(entry.expires, f"{where}.expires", materials),
         )
-    return Token(name, sources, token_words(sources[0], settings.realm), index)
+    words = token_words(sources[0], check_realm(settings.realm, materials))
+    return Token(name, sources, words, index)
 
 
 def _digest(entry: TokenEntry, where: str, materials: Materials) -> bytes | None:

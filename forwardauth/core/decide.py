@@ -21,6 +21,7 @@ from forwardauth.core.model import (
     Identity,
     Need,
     Now,
+    Rejected,
     RequestView,
     Reserved,
     Succeeded,
@@ -100,13 +101,13 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
 
     if is_preflight(view):
         asked = rules.routes.locate(view, view.fields[b"access-control-request-method"])
-        if isinstance(asked, Place) and asked.route.preflight:
+        if isinstance(asked, Place) and asked.route.preflight and not _overrides_method(view, asked.route):
             return Decision("preflight", place=asked)
     place = rules.routes.locate(view, view.method)
     if not isinstance(place, Place):
         return Decision("route", place)
     route = place.route
-    if route.methods is not None and METHOD_OVERRIDE in view.fields:
+    if _overrides_method(view, route):
         return Decision("route", DENIALS[MALFORMED_SUBREQUEST], place)
 
     client = rules.clients.read(view.forwarded_for)
@@ -137,13 +138,12 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
         # Whoever is counted alone waits alone: at an exempt address that is each user name.
         verdict.turn = keys[0][0] if keys else verdict.key
         return verdict
-    if isinstance(verdict, Denial):
-        if blocked_for:
-            return _locked_out(place, client, blocked_for)
-        events: tuple[Event, ...] = (Failed(keys),) if verdict.reason.counts else ()
-        return Decision("authenticators", verdict, place, client, events=events)
-    if blocked_for and not _known(verdict, client, tables, now):
+    if blocked_for and (isinstance(verdict, Rejected) or not _known(verdict, client, tables, now)):
         return _locked_out(place, client, blocked_for)
+    if isinstance(verdict, Rejected):
+        denial = verdict.denial
+        events: tuple[Event, ...] = (Failed(keys),) if wrong or denial.reason.counts else ()
+        return Decision("authenticators", denial, place, client, events=events)
     events = (Failed(keys),) if wrong else ()
 
     if verdict.ambient and _crosses_site(view, place):
@@ -175,6 +175,11 @@ def is_preflight(view: RequestView) -> bool:
         and bool(view.fields.get(b"origin"))
         and bool(view.fields.get(b"access-control-request-method"))
     )
+
+
+def _overrides_method(view: RequestView, route: Route) -> bool:
+    """Whether a header asks the backend for another method than the one that the route names."""
+    return route.methods is not None and METHOD_OVERRIDE in view.fields
 
 
 def upgrades(view: RequestView) -> bool:

@@ -91,7 +91,7 @@ class Lockout:
 
     def must_wait(self, keys: Keys, now: float) -> bool:
         """Whether reserved attempts, should they all fail, would reach the limit of one of `keys`."""
-        if not self._reserved:
+        if not self._reserved or self._is_off():
             return False
         for key, multiple in keys:
             reserved = self._reserved.get(key, 0)
@@ -119,7 +119,7 @@ class Lockout:
 
     def fail(self, keys: Keys, now: float) -> None:
         """Count one failed attempt against each of `keys`."""
-        if not self.settings.enabled or self.settings.max_failed_attempts <= 0:
+        if self._is_off():
             return
         self._release(now)
         for key, multiple in keys:
@@ -146,6 +146,9 @@ class Lockout:
 
     def __len__(self) -> int:
         return len(self._failing) + len(self._blocked)
+
+    def _is_off(self) -> bool:
+        return not self.settings.enabled or self.settings.max_failed_attempts <= 0
 
     def _limit(self, multiple: int) -> int:
         return self.settings.max_failed_attempts * multiple

@@ -176,7 +176,15 @@ class Facts(Protocol):
         ...
 
 
-Verdict = Identity | Denial | Need | None
+@dataclass(slots=True, eq=False)
+class Rejected:
+    """A credential that is bad. `value` is what was presented, where another authenticator may know it."""
+
+    denial: Denial
+    value: bytes | None = field(default=None, repr=False)
+
+
+Verdict = Identity | Rejected | Need | None
 
 
 class SourceName(Protocol):
@@ -199,7 +207,7 @@ class SourceName(Protocol):
 class Authenticator(Protocol):
     """One configured way to prove who is calling.
 
-    `judge` answers an Identity, a Denial (mine but bad), a Need, or None: nothing here is mine. An exception is a fault
+    `judge` answers an Identity, Rejected (mine but bad), a Need, or None: nothing here is mine. An exception is a fault
     and denies. `missing` is what a caller reads who presented nothing; None where presenting is impossible (network).
     `guessable` secrets (passwords) are not looked at when something else was accepted: the answer would tell.
     """

@@ -30,12 +30,12 @@ IDENTITY_FIELDS: dict[str, str] = {
 """Identity headers by the field that they carry: every one of them is on every 200, empty when unknown."""
 
 # Visible ASCII but the percent sign and the comma: a value can neither end the header nor be read as two.
-_PLAIN = frozenset(byte for byte in range(0x21, 0x7F) if byte not in b"%,") | {0x20}
+_PLAIN = frozenset(byte for byte in range(0x21, 0x7F) if byte not in b"%,")
 
 
 def header_value(text: str) -> str:
     """A text as visible ASCII; everything else, `%` and `,` percent-encoded as UTF-8 (RFC 3986 2.1)."""
-    encoded = text.strip().encode("utf-8", "surrogatepass")
+    encoded = text.encode("utf-8", "surrogatepass")
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in encoded)
 
 

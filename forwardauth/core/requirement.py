@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from forwardauth.core.memo import Memo
-from forwardauth.core.model import Authenticator, Client, Facts, Identity, Need, Now, RequestView
+from forwardauth.core.model import Authenticator, Client, Facts, Identity, Need, Now, Rejected, RequestView
 from forwardauth.core.reasons import (
     AMBIGUOUS_CREDENTIALS,
     DENIALS,
@@ -17,7 +17,7 @@ from forwardauth.core.reasons import (
     Denial,
 )
 
-Judged = Identity | Denial | Need
+Judged = Identity | Rejected | Need
 Wrong = list[Denial]
 """Refused guesses that an `any` passed over: they count, even where something else was accepted."""
 
@@ -45,7 +45,9 @@ class One:
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now, wrong: Wrong) -> Judged:
         """What the authenticator says; nothing of its own presented is a missing credential."""
         verdict = self.authenticator.judge(view, client, facts, now)
-        return verdict if verdict is not None else self.authenticator.missing or DENIALS[NETWORK_NOT_ALLOWED]
+        if verdict is not None:
+            return verdict
+        return Rejected(self.authenticator.missing or DENIALS[NETWORK_NOT_ALLOWED])
 
 
 @dataclass(slots=True, eq=False)
@@ -74,13 +76,13 @@ class AnyOf:
             yield from member.authenticators()
 
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now, wrong: Wrong) -> Judged:
-        """The first identity; without one the first refusal of a value that its member owns, then of any value.
+        """The first identity; without one the first refusal.
 
         Members after an accepted one are only asked whether they know a second, different credential; passwords are
         not, because the difference between the two answers would tell a guesser which password is right.
         """
         accepted: Identity | None = None
-        refusals: list[tuple[Denial, int]] = []
+        refused: list[tuple[Rejected, int]] = []
         for index, member in enumerate(self.members):
             if accepted is not None and member.guessable:
                 continue
@@ -89,18 +91,24 @@ class AnyOf:
                 if accepted is None:
                     accepted = verdict
                 elif verdict.credential and accepted.credential and not verdict.same_caller(accepted):
-                    return DENIALS[AMBIGUOUS_CREDENTIALS]
-            elif isinstance(verdict, Denial):
-                if verdict.reason is AMBIGUOUS_CREDENTIALS:
+                    return Rejected(DENIALS[AMBIGUOUS_CREDENTIALS])
+            elif isinstance(verdict, Rejected):
+                if verdict.denial.reason is AMBIGUOUS_CREDENTIALS:
                     return verdict
-                if member.guessable and verdict.reason.counts:
-                    wrong.append(verdict)
-                refusals.append((verdict, index))
+                refused.append((verdict, index))
             elif accepted is None:
                 return verdict
-        if accepted is not None:
-            return accepted
-        return self._with_challenges(*min(refusals, key=_rank))
+        # A wrong password is a guess, whatever else was presented.
+        wrong += [refusal.denial for refusal, _ in refused if refusal.denial.owned and refusal.denial.reason.counts]
+        return accepted if accepted is not None else self._refusal(refused, wrong)
+
+    def _refusal(self, refused: list[tuple[Rejected, int]], wrong: Wrong) -> Rejected:
+        """What is reported when nobody accepted; a value that no member owns is a guess, even where another is told."""
+        owned = {refusal.value for refusal, _ in refused if refusal.denial.owned and refusal.value is not None}
+        told = [(refusal, index) for refusal, index in refused if refusal.denial.owned or refusal.value not in owned]
+        wrong += [refusal.denial for refusal, _ in told if refusal.denial.reason.counts]
+        refusal, index = min(told, key=_rank)
+        return Rejected(self._with_challenges(refusal.denial, index), refusal.value)
 
     def _with_challenges(self, denial: Denial, refused: int) -> Denial:
         """The denial with the challenges of all members, in order, in one line (RFC 9110 11.6.1)."""
@@ -118,13 +126,11 @@ class AnyOf:
         return made
 
 
-def _rank(refusal: tuple[Denial, int]) -> int:
-    denial = refusal[0]
-    if denial.reason is NETWORK_NOT_ALLOWED:
-        return 3
-    if denial.reason is MISSING_CREDENTIAL:
+def _rank(refusal: tuple[Rejected, int]) -> int:
+    reason = refusal[0].denial.reason
+    if reason is NETWORK_NOT_ALLOWED:
         return 2
-    return 0 if denial.owned else 1
+    return 1 if reason is MISSING_CREDENTIAL else 0
 
 
 @dataclass(slots=True, eq=False)
