@@ -66,8 +66,9 @@ class App:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP or a changed file reads the configuration again."""
         server = self._configuration.snapshot.settings.server
-        listening = open_socket(parse_listen(server.listen), "listen")
-        admin = open_socket(parse_listen(server.admin), "admin")
+        folder = self._configuration.folder
+        listening = open_socket(parse_listen(server.listen), "listen", folder)
+        admin = open_socket(parse_listen(server.admin), "admin", folder)
         self._tell_risks()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,7 +76,7 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         await self._start_decisions(listening)
         token = _admin_token(self._configuration)
-        await self._web().start_admin(self, token, parse_listen(server.admin).host, admin)
+        await self._web().start_admin(self, token, parse_listen(server.admin).host, admin, server.max_connections)
         log.info("forwardauth %s answers on %s, metrics on %s", __version__, server.listen, server.admin)
         # What lives now lives for good; later sweeps need not look at it (and stop the loop for it).
         gc.collect()
@@ -135,7 +136,7 @@ class App:
     async def _start_decisions(self, listening: socket.socket) -> None:
         settings = self._configuration.snapshot.settings.server
         if settings.engine == "aiohttp":
-            await self._web().start_decisions(self.service, listening)
+            await self._web().start_decisions(self.service, listening, settings.max_connections)
             return
         self._lane = Lane(self.service, settings.max_connections)
         self._lane.start()
@@ -170,7 +171,7 @@ class App:
         server = self._configuration.snapshot.settings.server
         for address in (parse_listen(server.listen), parse_listen(server.admin)):
             if address.unix:
-                Path(address.unix).unlink(missing_ok=True)
+                (self._configuration.folder / address.unix).unlink(missing_ok=True)
 
     # Watching.
 

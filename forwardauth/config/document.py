@@ -16,7 +16,9 @@ def _mapping_without_repetition(loader: Any, node: yaml.MappingNode, deep: bool 
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise yaml.MarkedYAMLError(problem=f"{key!r} is no name", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"{key!r} is no text; put the name in quotes", problem_mark=key_node.start_mark
+            )
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"{key} stands there twice", problem_mark=key_node.start_mark)
         seen.add(key)

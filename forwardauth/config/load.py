@@ -45,7 +45,7 @@ def load(overrides: Overrides, environment: Mapping[str, str], process_key: byte
     path = Path(overrides.config).absolute() if overrides.config else None
     files = Files(path.parent if path is not None else Path.cwd())
     try:
-        document = _read(path, files) if path is not None else _from_environment(overrides, environment)
+        document = _read(path, files) if path is not None else _from_environment(overrides, environment, mistakes)
         reader = Reader(mistakes, lambda text: expand(text, environment, files.text), UNBUILT)
         # Partly: what is readable is built all the same, so that its mistakes are told with the others.
         settings = _overridden(reader.read_partly(Settings, document, "") or Settings(), overrides, mistakes)
@@ -79,7 +79,7 @@ def _with_environment(overrides: Overrides, environment: Mapping[str, str], mist
     )
 
 
-def _from_environment(overrides: Overrides, environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(overrides: Overrides, environment: Mapping[str, str], mistakes: Mistakes) -> dict[str, Any]:
     """A whole configuration out of `FORWARDAUTH_TOKEN` and `FORWARDAUTH_HEADER`, or the open one."""
     token = environment.get("FORWARDAUTH_TOKEN", "")
     if overrides.disable_auth:
@@ -90,7 +90,8 @@ def _from_environment(overrides: Overrides, environment: Mapping[str, str]) -> d
             "carries it), or name a configuration with --config or FORWARDAUTH_CONFIG; FORWARDAUTH_DISABLE_AUTH=true "
             "lets everybody through"
         )
-        raise ConfigurationError([Mistake("", what)])
+        mistakes.add("", what)
+        raise ConfigurationError(mistakes.found)
     header = environment.get("FORWARDAUTH_HEADER") or "Authorization"
     source: Any = "bearer" if header.lower() in ("authorization", "bearer") else {"header": Whole(header)}
     # Whole: a token with `${` in it is what it is, and no reference.

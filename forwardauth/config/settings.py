@@ -30,9 +30,14 @@ def parse_listen(text: str) -> Address:
     """`HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address) or `unix:PATH`. Raises ValueError."""
     if text.startswith("unix:") and len(text) > 5:
         return Address(unix=text[5:])
-    host, _, port = text.rpartition(":")
-    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or (":" in host and not host.startswith("[")):
-        raise ValueError("expected HOST:PORT (127.0.0.1:9000) or unix:PATH")
+    host, colon, port = text.rpartition(":")
+    if (
+        not colon
+        or not re.fullmatch(r"[0-9]{1,5}", port)
+        or int(port) > 65535
+        or (":" in host and not host.startswith("["))
+    ):
+        raise ValueError("expected HOST:PORT (127.0.0.1:9000), :PORT (every address) or unix:PATH")
     return Address(host.strip("[]") or "0.0.0.0", int(port))
 
 
@@ -93,7 +98,7 @@ class RouteSettings:
     host: str | None = None
     methods: list[str] | None = None
     public: bool = False
-    require: str | dict[str, Any] | None = None
+    require: Any = None
     preflight: bool = False
     rate: str | None = None
     errors: str | None = None

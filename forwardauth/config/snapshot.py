@@ -377,5 +377,12 @@ def _check_format(name: str, path: str, mistakes: Mistakes) -> None:
 
 
 def bypasses(snapshot: Snapshot) -> list[Network]:
-    """The authenticators that accept an address alone, where a route is satisfied by them."""
-    return [one for one in snapshot.authenticators.values() if isinstance(one, Network)]
+    """The authenticators that accept an address alone, where a route asks them."""
+    asked = [
+        authenticator
+        for route in snapshot.routes.routes
+        if route.requirement is not None
+        for authenticator in route.requirement.authenticators()
+        if isinstance(authenticator, Network)
+    ]
+    return list(dict.fromkeys(asked))

@@ -32,6 +32,7 @@ from forwardauth.server.wire import kept, render
 log = logging.getLogger("forwardauth.server")
 
 _LONGEST_MESSAGE = 4096
+_MOST_LATER = 64
 
 HEAD_SECONDS = 10
 """How long a request's headers may take, and how long a client may leave answers unread."""
@@ -175,33 +176,38 @@ class Connection(asyncio.Protocol):
             self._decide(subrequest, close=False)
             return
         self._completed = 0
+        self._whole = None
         self._parse(data)
-        if self._completed == 1 and not (self._reading or self._ended) and self._whole is not None:
+        if self._whole is not None and self._completed == 1 and not self._reading:
             messages.note(self._peer, data, self._whole)
-            self._whole = None
 
     def _parse(self, data: bytes) -> None:
+        while data and not self._ended:
+            data = self._feed(data)
+        if self._reading and not self._ended and self._size > LARGEST_HEAD:
+            self._end_with(TOO_LARGE)
+        if len(self._later) >= _MOST_LATER and not self._ended:
+            self._transport.pause_reading()
+
+    def _feed(self, data: bytes) -> bytes:
+        """Give bytes to the parser; what it left unread is returned."""
+        self._size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # Caddy forwards `Upgrade`; we answer in HTTP, so HTTP goes on behind it (RFC 9110 7.8).
             self._parser = httptools.HttpRequestParser(self)
             self._whole = None
-            if rest := data[upgrade.args[0] :]:
-                self.data_received(rest)
+            return data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as failure:
             if not isinstance(failure.__context__, _BodyAnnouncedError):
                 log.error("a connection ends", exc_info=failure)
                 self._end_with(FAILED)
         except httptools.HttpParserError:
             self._end_with(BAD_REQUEST)
-        else:
-            if self._asked is not None:
-                self._answer(close=True)
-            elif self._reading:
-                self._size += len(data)
-                if self._size > LARGEST_HEAD:
-                    self._end_with(TOO_LARGE)
+        if self._asked is not None:
+            self._answer(close=True)
+        return b""
 
     def eof_received(self) -> bool:
         """The gateway ended its side: what waits is still answered."""
@@ -304,6 +310,8 @@ class Connection(asyncio.Protocol):
         self._send(reply, subrequest, close)
         while self._later and not self._answering:
             self._decide(*self._later.popleft())
+        if not (self._answering or self._ended or self._unread_since is not None):
+            self._transport.resume_reading()
 
     def _send(self, reply: Reply, subrequest: Subrequest, close: bool) -> None:
         if self._transport.is_closing():

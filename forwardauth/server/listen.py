@@ -1,5 +1,6 @@
 """Listening sockets: TCP and unix, opened so that a second start says plainly what is taken."""
 
+import os
 import socket
 import stat
 from pathlib import Path
@@ -14,17 +15,18 @@ class ListenError(Exception):
     """A listener that cannot be opened; its text says which, why and what to change."""
 
 
-def open_socket(address: Address, setting: str) -> socket.socket:
-    """A listening, non-blocking socket. Raises ListenError."""
+def open_socket(address: Address, setting: str, folder: Path) -> socket.socket:
+    """A listening, non-blocking socket; a unix path is below `folder`. Raises ListenError."""
     try:
         if address.unix:
-            return _unix(Path(address.unix))
+            return _unix(folder / address.unix)
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         listening = socket.create_server(
             (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=address.host == "::"
         )
     except OSError as failure:
-        reason = failure.strerror or str(failure)
+        # asyncio and socket add the address to the text; the number alone says why.
+        reason = os.strerror(failure.errno) if failure.errno else str(failure)
         raise ListenError(f"server.{setting}: cannot listen on {address}: {reason}; choose another address") from None
     listening.setblocking(False)
     return listening

@@ -10,7 +10,7 @@ import re
 _SECRETS = re.compile(
     r"(?i)((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}"
     r"|\b((?:sk|pk|ak|fa|cnp|ix|xai|ghp|gho)[-_])[A-Za-z0-9._-]{12,}"
-    r"|((?:api_?key|access_token|refresh_token|password|secret|authorization)\"?\s*[=:]\s*\"?)[^\s\",;&]{4,}"
+    r"|((?:api_?key|access_token|refresh_token|password|secret|authorization)\"?\s*[=:]\s*\"?(?:bearer\s+|basic\s+)?)[^\s\",;&]{4,}"
 )
 
 
@@ -20,8 +20,10 @@ def masked(text: str) -> str:
 
 
 def shown(raw: bytes, length: int) -> str:
-    """Bytes of a request as bounded text for an audit line."""
-    return raw[:length].decode("utf-8", "replace")
+    """Bytes of a request as text for an audit line, at most `length` bytes of UTF-8."""
+    text = raw[:length].decode("utf-8", "replace")
+    # A byte that is no UTF-8 becomes a replacement character of three.
+    return text if text.isascii() else text.encode()[:length].decode("utf-8", "ignore")
 
 
 class RedactingFormatter(logging.Formatter):

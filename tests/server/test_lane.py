@@ -239,6 +239,27 @@ async def test_a_slow_verdict_does_not_hold_other_connections_back() -> None:
     await turn()
 
 
+async def test_a_connection_with_many_requests_behind_a_slow_one_is_read_no_more_for_a_while() -> None:
+    slow = Slow()
+    connection, transport = connected(slow)
+    connection.data_received(request("/slow"))
+    for _ in range(70):
+        if transport.reading:
+            connection.data_received(request("/fast"))
+    assert not transport.reading
+    slow.waiting[0].set_result(Reply(200))
+    await turn()
+    assert transport.reading
+    assert len(transport.statuses) == 65
+
+
+def test_many_upgrades_in_one_packet_are_answered_each() -> None:
+    upgrade = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    connection, transport = connected(Recorder())
+    connection.data_received(upgrade * 2000)
+    assert len(transport.statuses) == 2000
+
+
 async def test_a_slow_verdict_that_fails_is_503() -> None:
     slow = Slow()
     connection, transport = connected(slow)
