@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -18,10 +19,12 @@ import yaml
 
 from docs import generate
 from forwardauth.authn import KINDS
+from forwardauth.authn.words import token_words
 from forwardauth.cli import main as command
 from forwardauth.config.load import Configuration, Overrides, load
 from forwardauth.config.mistakes import ConfigurationError
 from forwardauth.config.settings import Settings
+from forwardauth.core.credentials import HeaderSource
 from forwardauth.core.reasons import REASONS
 from forwardauth.gateways import GATEWAYS
 from forwardauth.replies import FORMATS
@@ -172,6 +175,39 @@ def test_the_lockout_example_shows_the_defaults(tmp_path: Path) -> None:
     shown = load_text(completed(fragment.text), tmp_path).snapshot.settings.lockout
     assert shown == type(shown)()
     assert set(yaml.safe_load(fragment.text)["lockout"]) == set(generate.keys(type(shown)))
+
+
+SETUPS = [
+    block
+    for block in ALL_BLOCKS
+    if block.page.name == "README.md" and re.fullmatch(r"(FORWARDAUTH_[A-Z]+=\S+\n)+", block.text)
+]
+
+
+@as_ids(SETUPS)
+def test_every_setup_by_variables_alone_loads(block: Block) -> None:
+    variables = dict(line.split("=", 1) for line in block.text.splitlines())
+    snapshot = load(Overrides(), variables, bytes(32)).snapshot
+    assert snapshot.require_auth is ("FORWARDAUTH_DISABLE_AUTH" not in variables)
+
+
+def test_the_bodies_of_denials_are_real() -> None:
+    denial = token_words(HeaderSource(b"x-api-token", "X-API-Token"), "").missing
+    text = (ROOT / "docs" / "denials.md").read_text()
+    for name in ("openai", "anthropic", "detail", "plain"):
+        body = FORMATS[name][1](denial).decode()
+        assert re.search(rf"^`{name}`[^\n]*\n\n```(json)?\n{re.escape(body)}\n```$", text, re.MULTILINE), name
+    assert FORMATS["openai"][1](denial).decode() in (ROOT / "README.md").read_text()
+    assert denial.challenge in (ROOT / "README.md").read_text()
+
+
+def test_the_audit_line_has_every_field_in_order() -> None:
+    shown = next(b for b in ALL_BLOCKS if b.page.name == "operations.md" and b.info == "json")
+    assert tuple(json.loads(shown.text)) == Line.__struct_fields__
+
+
+def test_the_readme_has_a_place_for_the_benchmark() -> None:
+    assert re.search(r"^<!-- benchmark -->$.*^<!-- /benchmark -->$", (ROOT / "README.md").read_text(), re.M | re.S)
 
 
 # Commands.
