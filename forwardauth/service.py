@@ -31,7 +31,7 @@ from forwardauth.core.model import (
 from forwardauth.core.rate import RateTable
 from forwardauth.core.reasons import BUSY, DENIALS, FAULT, UNAVAILABLE, Denial, Reason
 from forwardauth.core.reply import Reply, identity_headers
-from forwardauth.core.routes import Place
+from forwardauth.core.routes import Place, Route
 from forwardauth.gateways.dialect import Dialect
 from forwardauth.replies import deny
 from forwardauth.stores.facts import FactCache, WithFresh
@@ -240,7 +240,11 @@ class Service:
             headers = _ALLOW_HEADERS + identity_headers(decision.identity, snapshot.further_names)
             reply = dialect.write(Reply(200, headers))
             self._allowed.put(key, reply)
-        passed = _passed_credentials(view, snapshot, decision)
+        if decision.place is None or (
+            decision.place.route.pass_credentials == "false" and not snapshot.credential_cookies
+        ):
+            return reply
+        passed = _passed_credentials(view, snapshot, decision.place.route)
         return Reply(200, reply.headers + passed) if passed else reply
 
 
@@ -255,12 +259,12 @@ def _undecided(view: RequestView, snapshot: Snapshot, reason: Reason) -> Decisio
     return Decision("authenticators", DENIALS[reason], place if isinstance(place, Place) else None, client)
 
 
-def _passed_credentials(view: RequestView, snapshot: Snapshot, decision: Decision) -> tuple[tuple[str, str], ...]:
+def _passed_credentials(view: RequestView, snapshot: Snapshot, route: Route) -> tuple[tuple[str, str], ...]:
     """The client's credential headers that the backend is to get, under their own names; gateways delete the rest.
 
     A Cookie header that holds one of our cookies among others travels without it, whatever the route says.
     """
-    mode = decision.place.route.pass_credentials if decision.place is not None else "false"
+    mode = route.pass_credentials
     passed: list[tuple[str, str]] = []
     if mode != "false":
         for lower, name in snapshot.credential_headers.items():

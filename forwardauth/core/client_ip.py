@@ -91,16 +91,21 @@ class ClientReader:
         further_hops = len(entries) > self._depth
         packed = _plain_ipv4(text)
         if packed is not None and not self._exempt:
-            return Client(text, packed, None, further_hops, exempt=False)
+            return Client(text, packed, ((packed, 1),), further_hops, exempt=False)
         try:
             address = parse_address(text)
         except ValueError:
             return None
         exempt = within(address, self._exempt)
-        packed = address.packed
-        if address.version == 4:
-            return Client(str(address), packed, None, further_hops, exempt)
-        return Client(str(address), packed[:8], packed[:6], further_hops, exempt)
+        key = address.packed if address.version == 4 else address.packed[:8]
+        return Client(str(address), key, () if exempt else _keys(address), further_hops, exempt)
+
+
+def _keys(address: Address) -> Keys:
+    """Lengths keep keys apart: 4 and 8 bytes of address, 6 of a /48, and more with a user's digest."""
+    if address.version == 4:
+        return ((address.packed, 1),)
+    return ((address.packed[:8], 1), (address.packed[:6], WIDE_MULTIPLE))
 
 
 def _plain_ipv4(text: str) -> bytes | None:
@@ -119,11 +124,8 @@ def lockout_keys(client: Client, user: bytes | None) -> Keys:
     """Whom a failure of this client counts against.
 
     At an exempt address that is the (client, user name) alone, and nobody where no user name was given: an address
-    that carries many callers is never blocked as a whole. Lengths keep keys apart: 4 and 8 bytes of address, 6 of a
-    /48, more with a user's digest.
+    that carries many callers is never blocked as a whole.
     """
-    if client.exempt:
-        return () if user is None else ((client.key + user, 1),)
-    if client.wide_key is None:
-        return ((client.key, 1),)
-    return ((client.key, 1), (client.wide_key, WIDE_MULTIPLE))
+    if not client.exempt:
+        return client.keys
+    return () if user is None else ((client.key + user, 1),)

@@ -99,7 +99,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     if view.lookalike is not None:
         return Decision("header guard", DENIALS[LOOKALIKE_HEADER])
 
-    if is_preflight(view):
+    if view.method == b"OPTIONS" and is_preflight(view):
         asked = rules.routes.locate(view, view.fields[b"access-control-request-method"])
         if isinstance(asked, Place) and asked.route.preflight and not _overrides_method(view, asked.route):
             return Decision("preflight", place=asked)
@@ -119,7 +119,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     if route.requirement is None:
         return _within_rates("public", place, client, ANONYMOUS, (), tables, now)
 
-    keys = lockout_keys(client, _user_digest(view) if client.exempt else None)
+    keys = client.keys if not client.exempt else lockout_keys(client, _user_digest(view))
     blocked_for = tables.lockout.blocked_for(keys, now.monotonic)
     if not blocked_for and tables.lockout.must_wait(keys, now.monotonic):
         return Need(SETTLED, client.key, turn=client.key)
@@ -169,12 +169,8 @@ def _locked_out(place: Place, client: Client, seconds: float) -> Decision:
 
 
 def is_preflight(view: RequestView) -> bool:
-    """Whether this is a true CORS preflight (Fetch, 3.2.2): OPTIONS with Origin and the method that is asked for."""
-    return (
-        view.method == b"OPTIONS"
-        and bool(view.fields.get(b"origin"))
-        and bool(view.fields.get(b"access-control-request-method"))
-    )
+    """Whether an OPTIONS is a true CORS preflight (Fetch, 3.2.2): with Origin and the method that is asked for."""
+    return bool(view.fields.get(b"origin") and view.fields.get(b"access-control-request-method"))
 
 
 def _overrides_method(view: RequestView, route: Route) -> bool:

@@ -59,14 +59,14 @@ class RequestView:
 class Client:
     """The end caller's address.
 
-    `key` counts for it alone (an IPv4 address, an IPv6 /64), `wide_key` for its IPv6 /48 (None for IPv4).
+    `key` counts for it alone (an IPv4 address, an IPv6 /64), `keys` are all that its failures count against.
     `further_hops` tells that `X-Forwarded-For` had more entries than the configured depth; `exempt` that many callers
     share the address, so that it is never locked out as a whole.
     """
 
     address: str
     key: bytes
-    wide_key: bytes | None
+    keys: tuple[tuple[bytes, int], ...]
     further_hops: bool
     exempt: bool
 

@@ -8,6 +8,7 @@ thread behind a bounded queue: a thread that formats holds the interpreter, and 
 import logging
 import os
 import queue
+import secrets
 import sys
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from forwardauth.core.decide import Decision
+from forwardauth.core.memo import Memo
 from forwardauth.core.model import RequestView
 from forwardauth.core.reasons import FAULT
 from forwardauth.telemetry.crowd import Crowd
@@ -103,6 +105,47 @@ def _time(wall: float) -> str:
     return f"{_second(second)}.{int((wall - second) * 1e6):06d}Z"
 
 
+class Lines:
+    """Renders entries. What repeats from line to line (route, host, path, identity, outcome) is rendered once.
+
+    A template is a whole line with a mark for each of time, client, request id and duration, split at the marks: it
+    saves half of a line's 4 µs. The mark is random, so that no request can hold it. Bounded.
+    """
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+        self._mark = secrets.token_hex(16).encode()
+        self._templates: Memo[tuple[object, ...], list[bytes]] = Memo(1024)
+
+    def render(self, entry: Entry) -> bytes:
+        """One line, without its end."""
+        wall, duration, view, decision, gateway_user = entry
+        if decision.place is None or decision.client is None:
+            return self._encode(line_of(entry))
+        key = (decision.place, decision.denial, decision.identity, view.method, gateway_user)
+        parts = self._templates.get(key)
+        if parts is None:
+            parts = self._template(entry)
+            self._templates.put(key, parts)
+        request_id = view.fields.get(b"x-request-id")
+        return b'%b"%b"%b"%b"%b%b%b%d%b' % (
+            parts[0],
+            _time(wall).encode(),
+            parts[1],
+            decision.client.address.encode(),
+            parts[2],
+            b"null" if request_id is None else self._encode(shown(request_id, 128)),
+            parts[3],
+            round(duration * 1e6),
+            parts[4],
+        )
+
+    def _template(self, entry: Entry) -> list[bytes]:
+        mark = msgspec.Raw(self._mark)
+        line = msgspec.structs.replace(line_of(entry), time=mark, client=mark, request_id=mark, duration_us=mark)
+        return self._encode(line).split(self._mark)
+
+
 class AuditLog:
     """Collects entries, formats them in batches, and hands the bytes to a thread that writes.
 
@@ -121,7 +164,7 @@ class AuditLog:
         self._later = later
         self._crowd = crowd
         self._entries: list[Entry] = []
-        self._encode = msgspec.json.Encoder().encode
+        self._lines = Lines()
         self._queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(_QUEUE)
         self._path = path
         self._file = _open(path)
@@ -148,8 +191,8 @@ class AuditLog:
             self._crowd.observe(entry[3].client.address for entry in entries if entry[3].client is not None)
         if self._file is None:
             return
-        encode = self._encode
-        lines = b"\n".join([encode(line_of(entry)) for entry in entries]) + b"\n"
+        render = self._lines.render
+        lines = b"\n".join([render(entry) for entry in entries]) + b"\n"
         try:
             self._queue.put_nowait((lines, len(entries)))
         except queue.Full:
