@@ -79,7 +79,7 @@ class Token:
                 if foreign_shape(value):
                     continue
                 return Rejected(self._words.unknown, value)
-            if any(self._knows_other(token, later, view) for later in self._sources[position:]):
+            if position < len(self._sources) and self._knows_another(token, self._sources[position:], view):
                 return Rejected(DENIALS[AMBIGUOUS_CREDENTIALS])
             if token.expires is not None and now.wall >= token.expires:
                 return Rejected(self._words.expired, value)
@@ -103,12 +103,12 @@ class Token:
         """Where it looks: gateways must strip these."""
         return self._sources
 
-    def _knows_other(self, token: _Token, source: Source, view: RequestView) -> bool:
-        value = source.find(view)
-        if value is None or value is FOREIGN:
-            return False
-        other = self._index.get(digest(value))
-        return other is not None and other is not token
+    def _knows_another(self, token: _Token, sources: tuple[Source, ...], view: RequestView) -> bool:
+        for source in sources:
+            value = source.find(view)
+            if value is not None and value is not FOREIGN and self._index.get(digest(value), token) is not token:
+                return True
+        return False
 
 
 def build(name: str, settings: Settings, materials: Materials) -> Token:

@@ -55,7 +55,6 @@ class ServerSettings:
     listen: str = "127.0.0.1:9000"
     public: str = "127.0.0.1:9003"
     admin: str = "127.0.0.1:9002"
-    public_url: str | None = None
     gateways: list[str] | None = None
     trusted_peers: list[str] = field(default_factory=lambda: ["loopback", "private"])
     forwarded_depth: int = 1
@@ -133,6 +132,7 @@ UNBUILT = frozenset(
         "routes[].preset",
         "routes[].resource",
         "routes[].models",
+        "server.public_url",
     }
 )
 """Settings of the contract that this version refuses by name, because nothing implements them."""

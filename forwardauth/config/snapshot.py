@@ -195,7 +195,7 @@ def _build_authenticators(
 def _build_routes(
     settings: Settings, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
 ) -> list[Route]:
-    if not settings.routes:
+    if not settings.routes and not any(mistake.path.startswith("routes") for mistake in mistakes.found):
         mistakes.add("routes", "expected at least one route; what matches none is denied")
     routes: list[Route] = []
     seen: dict[tuple[Any, ...], str] = {}
@@ -332,19 +332,23 @@ def _build_dialects(settings: Settings, mistakes: Mistakes) -> dict[str, Dialect
 
 
 def _build_further_names(entries: dict[str, list[str]], mistakes: Mistakes) -> dict[str, tuple[str, ...]]:
-    taken = {name.lower() for name in IDENTITY_FIELDS.values()}
+    """More header names for identity fields; each name means one thing only."""
+    owners = {name.lower(): field_name for field_name, name in IDENTITY_FIELDS.items()}
+    refused = (_NOT_FOR_CREDENTIALS | set(_ALWAYS_CREDENTIALS.values())) - {name.encode() for name in owners}
     for field_name, names in entries.items():
         path = join("identity_headers", field_name)
         if field_name not in IDENTITY_FIELDS:
             mistakes.add(path, f"unknown field; known here: {', '.join(IDENTITY_FIELDS)}")
         for index, name in enumerate(names):
-            if not HEADER_NAME.fullmatch(name) or name.lower().encode() in _NOT_FOR_CREDENTIALS - {b"x-auth-user"}:
+            if not HEADER_NAME.fullmatch(name) or name.lower().encode() in refused:
                 mistakes.add(f"{path}[{index}]", "expected a header name without another meaning")
-            elif name.lower() in taken and name not in IDENTITY_FIELDS.values():
+            elif owners.setdefault(name.lower(), field_name) != field_name:
                 mistakes.add(f"{path}[{index}]", "another field has this name")
-            taken.add(name.lower())
-    standard = set(IDENTITY_FIELDS.values())
-    return {field_name: tuple(name for name in names if name not in standard) for field_name, names in entries.items()}
+    standard = {name.lower() for name in IDENTITY_FIELDS.values()}
+    return {
+        field_name: tuple(name for name in dict.fromkeys(names) if name.lower() not in standard)
+        for field_name, names in entries.items()
+    }
 
 
 def _credential_names(authenticators: list[Authenticator]) -> tuple[dict[bytes, str], frozenset[bytes]]:

@@ -4,6 +4,7 @@ The address is counted from the right of `X-Forwarded-For`, where trusted gatewa
 left is anybody's word). IPv4-mapped IPv6 addresses count as IPv4; IPv6 callers own a /64, so they are counted by it.
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -26,6 +27,9 @@ NAMED_NETWORKS: dict[str, tuple[str, ...]] = {
         "fe80::/10",
     ),
 }
+
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_BYTE}\.{_BYTE}\.{_BYTE}\.{_BYTE}")
 
 # Longer values are read each time: a memo of 32 kB headers would not be bounded memory.
 _MEMO_KEY_BYTES = 64
@@ -109,15 +113,8 @@ def _keys(address: Address) -> Keys:
 
 
 def _plain_ipv4(text: str) -> bytes | None:
-    """The four bytes of a dotted address, or None: a tenth of the time that ipaddress takes, for most callers."""
-    parts = text.split(".")
-    if len(parts) != 4:
-        return None
-    for part in parts:
-        if not (part.isascii() and part.isdigit()) or len(part) > 3 or (part[0] == "0" and part != "0"):
-            return None
-    numbers = list(map(int, parts))
-    return bytes(numbers) if max(numbers) <= 255 else None
+    """The four bytes of a dotted address, or None: a fifth of the time that ipaddress takes, for most callers."""
+    return bytes(map(int, text.split("."))) if _IPV4.fullmatch(text) else None
 
 
 def lockout_keys(client: Client, user: bytes | None) -> Keys:

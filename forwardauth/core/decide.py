@@ -239,7 +239,10 @@ def _within_rates(
     charges: list[Charge] = []
     longest = 0.0
     tightest: tuple[Limit, str] | None = None
-    for scope, key, limit in _limits(place.route, client, identity):
+    limits = [(part.credential, part.limit, "credential") for part in identity.parts if part.limit is not None]
+    if place.route.limit is not None:
+        limits.append(_route_limit(place.route, place.route.limit, client, identity))
+    for key, limit, scope in limits:
         charge, wait = tables.rates.price(key, limit, now.monotonic)
         charges.append(charge)
         if wait > longest:
@@ -254,11 +257,8 @@ def _within_rates(
     return Decision(station, None, place, client, identity, events)
 
 
-def _limits(route: Route, client: Client, identity: Identity) -> list[tuple[str, str, Limit]]:
-    limits = [("credential", part.credential, part.limit) for part in identity.parts if part.limit is not None]
-    if route.limit is not None:
-        if identity.credential:
-            limits.append(("route", f"{route.name}\n{identity.credential}", route.limit))
-        else:
-            limits.append(("client", f"{route.name}\n{client.key.hex()}", route.limit))
-    return limits
+def _route_limit(route: Route, limit: Limit, client: Client, identity: Identity) -> tuple[str, Limit, str]:
+    """A route's limit holds for each identity, and for each client where nobody has to say who he is."""
+    if identity.credential:
+        return f"{route.name}\n{identity.credential}", limit, "route"
+    return f"{route.name}\n{client.key.hex()}", limit, "client"

@@ -69,7 +69,8 @@ class RateTable:
         """Take what `price` said."""
         arrivals = self._arrivals
         for key, arrival in charges:
-            if len(arrivals) >= self._size and key not in arrivals:
+            # Taken out first, so that the order is that of the last use and a flood of new keys frees no busy one.
+            if arrivals.pop(key, None) is None and len(arrivals) >= self._size:
                 self._make_room(now)
             arrivals[key] = arrival
 
