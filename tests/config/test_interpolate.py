@@ -1,0 +1,73 @@
+"""References inside values: names of the environment, defaults and files."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwardauth.config.interpolate import Whole, expand
+
+ENVIRONMENT = {"NAME": "value", "EMPTY": "", "NESTED": "${NAME}"}
+
+
+def read_file(path: str) -> str:
+    if path != "/run/secrets/x":
+        raise ValueError(f"{path} does not exist")
+    return "from a file\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("plain", "plain"),
+        ("${NAME}", "value"),
+        ("a-${NAME}-b", "a-value-b"),
+        ("${NAME}${NAME}", "valuevalue"),
+        ("${NAME:-other}", "value"),
+        ("${UNSET:-other}", "other"),
+        ("${UNSET:-}", ""),
+        ("${EMPTY}", ""),
+        ("${EMPTY:-other}", "other"),
+        ("${UNSET:-a:-b}", "a:-b"),
+        ("${file:/run/secrets/x}", "from a file"),
+        ("$${NAME}", "${NAME}"),
+        ("$NAME and $5", "$NAME and $5"),
+        ("$2b$12$hash", "$2b$12$hash"),
+        ("${NESTED}", "${NAME}"),
+    ],
+)
+def test_a_reference_is_replaced_once(text: str, expanded: str) -> None:
+    assert expand(text, ENVIRONMENT, read_file) == expanded
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("${UNSET}", "the environment variable UNSET is not set"),
+        ("a${UNSET}b", "the environment variable UNSET is not set"),
+        ("${}", "is no reference"),
+        ("${1A}", "is no reference"),
+        ("${A B}", "is no reference"),
+        ("${A:?must}", "is no reference"),
+        ("${file:/nowhere}", "/nowhere does not exist"),
+    ],
+)
+def test_what_is_missing_or_no_reference_is_told(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        expand(text, ENVIRONMENT, read_file)
+
+
+def test_only_a_value_that_is_one_reference_whole_is_typed_by_its_target() -> None:
+    assert isinstance(expand("${NAME}", ENVIRONMENT, read_file), Whole)
+    for text in ("x${NAME}", "${NAME}${NAME}", "plain", "$${NAME}"):
+        assert not isinstance(expand(text, ENVIRONMENT, read_file), Whole)
+
+
+@given(st.text(st.characters(exclude_characters="$")))
+def test_a_text_without_a_dollar_is_itself(text: str) -> None:
+    assert expand(text, {}, read_file) == text
+
+
+@given(st.text())
+def test_what_a_reference_brings_in_is_never_read_again(secret: str) -> None:
+    """Attack: a secret, or a user's value, with `${` in it."""
+    assert expand("${S:-}", {"S": secret}, read_file) == secret
