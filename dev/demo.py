@@ -187,8 +187,8 @@ Then try:
     sys.stdout.flush()
 
 
-def check(gateway: str, token: str, password: str) -> bool:
-    """Runs the printed lines as a shell would, and says which did not answer as printed."""
+def check(gateway: str, token: str, password: str, parts: list[Program]) -> bool:
+    """Runs the printed lines as a shell would, and says which did not answer as printed, with what the parts logged."""
     if not shutil.which("curl"):
         raise StartError("--check runs the printed lines, and curl is missing: apt-get install curl")
     kept = True
@@ -206,7 +206,9 @@ def check(gateway: str, token: str, password: str) -> bool:
         if not right:
             kept = False
             print(f"    {each.line}\n    should answer {each.answers}, and answered:")
-            print(done.stdout + done.stderr)
+            print(f"{done.stdout}{done.stderr}    (exit code {done.returncode})")
+            for part in parts:
+                print(f"    {part.name}:\n{part.tail()}")
     return kept
 
 
@@ -236,7 +238,7 @@ def demonstrate(port: int, only_check: bool) -> int:
         until_ready(service, service_port)
         until_ready(traefik, port, beside=parts)  # which asks all three
         if only_check:
-            return 0 if check(gateway, token, password) else 1
+            return 0 if check(gateway, token, password, parts) else 1
         show(gateway, token, password)
         while True:
             for part in parts:
