@@ -239,10 +239,7 @@ def _within_rates(
     charges: list[Charge] = []
     longest = 0.0
     tightest: tuple[Limit, str] | None = None
-    limits = [(part.credential, part.limit, "credential") for part in identity.parts if part.limit is not None]
-    if place.route.limit is not None:
-        limits.append(_route_limit(place.route, place.route.limit, client, identity))
-    for key, limit, scope in limits:
+    for key, limit, scope in _limits(place.route, client, identity):
         charge, wait = tables.rates.price(key, limit, now.monotonic)
         charges.append(charge)
         if wait > longest:
@@ -257,8 +254,10 @@ def _within_rates(
     return Decision(station, None, place, client, identity, events)
 
 
-def _route_limit(route: Route, limit: Limit, client: Client, identity: Identity) -> tuple[str, Limit, str]:
-    """A route's limit holds for each identity, and for each client where nobody has to say who he is."""
+def _limits(route: Route, client: Client, identity: Identity) -> tuple[tuple[str, Limit, str], ...]:
+    """Key, limit and scope of every limit. A route's holds for each identity, and for each client without one."""
+    if route.limit is None:
+        return identity.limits
     if identity.credential:
-        return f"{route.name}\n{identity.credential}", limit, "route"
-    return f"{route.name}\n{client.key.hex()}", limit, "client"
+        return (*identity.limits, (f"{route.name}\n{identity.credential}", route.limit, "route"))
+    return (*identity.limits, (f"{route.name}\n{client.key.hex()}", route.limit, "client"))

@@ -209,7 +209,7 @@ class Known:
 
     __slots__ = ("_seen",)
 
-    def __init__(self, size: int = TABLE_SIZE // 2) -> None:
+    def __init__(self, size: int = 65_536) -> None:
         self._seen: Memo[tuple[bytes, bytes], float] = Memo(size)
 
     def knows(self, client: bytes, fingerprint: bytes, now: float) -> bool:

@@ -86,7 +86,8 @@ class Identity:
     `authenticators` are the names that accepted, in order. `credential` is (authenticator, credential id) in one
     string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
-    unasked (cookie, Basic, network). A merged identity has its `parts`.
+    unasked (cookie, Basic, network). A merged identity has its `parts`; `limits` are the rate limits of all of them,
+    with their keys.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -101,10 +102,12 @@ class Identity:
     limit: Limit | None = None
     scopes: tuple[Scope, ...] = ()
     parts: tuple["Identity", ...] = ()
+    limits: tuple[tuple[str, Limit, str], ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         if not self.parts:
             self.parts = (self,)
+        self.limits = tuple((part.credential, part.limit, "credential") for part in self.parts if part.limit)
 
     def same_caller(self, other: "Identity") -> bool:
         """Whether both stand for the same caller, whoever accepted them."""

@@ -192,11 +192,12 @@ class Connection(asyncio.Protocol):
             messages.note(self._peer, data, self._whole)
 
     def _parse(self, data: bytes) -> None:
-        while data and not self._ended:
-            data = self._feed(data)
-        if self._reading and not self._ended and self._size > LARGEST_HEAD:
+        rest = self._feed(data)
+        while rest and not self._ended:
+            rest = self._feed(rest)
+        if self._reading and self._size > LARGEST_HEAD and not self._ended:
             self._end_with(TOO_LARGE)
-        if len(self._later) >= _MOST_LATER and not self._ended:
+        if self._answering and len(self._later) >= _MOST_LATER and not self._ended:
             self._transport.pause_reading()
 
     def _feed(self, data: bytes) -> bytes:
@@ -269,10 +270,15 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """No body, so the connection goes on: decide, now."""
         self._completed += 1
-        if self._asked is not None:
-            subrequest, ends = self._asked
-            self._whole = None if ends else subrequest
+        asked = self._asked
+        if asked is None:
+            return
+        if asked[1] or self._answering:
             self._answer(close=False)
+            return
+        self._asked = None
+        self._whole = asked[0]
+        self._decide(asked[0], close=False)
 
     def on_body(self, body: bytes) -> None:
         """A body: raising is the one way to make the parser leave what follows unread."""

@@ -5,7 +5,6 @@ thread: a thread that formats holds the interpreter, and the p99 at full load wa
 throughput.
 """
 
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +86,6 @@ def line_of(entry: Entry) -> Line:
 
 
 _LONGEST_TEMPLATE = 512
-_PLAIN = re.compile(rb"[ !#-\[\]-~]{0,128}")
 
 
 def _timestamp(wall: float) -> str:
@@ -141,7 +139,9 @@ class Lines:
         value = view.fields.get(b"x-request-id")
         if value is None:
             return b"null"
-        return b'"%b"' % value if _PLAIN.fullmatch(value) else self._encode(shown(value, 128))
+        # Letters, digits and dashes (ASCII, for bytes) need no escaping, and are what most ids are made of.
+        is_plain = len(value) <= 128 and value.replace(b"-", b"").isalnum()
+        return b'"%b"' % value if is_plain else self._encode(shown(value, 128))
 
     def _template(self, entry: Entry) -> list[bytes]:
         mark = msgspec.Raw(self._mark)
@@ -191,7 +191,8 @@ class AuditLog:
             return
         self._entries = []
         if self._crowd is not None:
-            self._crowd.observe([entry[3].client.address for entry in entries if entry[3].client is not None])
+            # One in eight is enough to see a crowd of one.
+            self._crowd.observe([entry[3].client.address for entry in entries[::8] if entry[3].client is not None])
         if self._writer.writes:
             render = self._lines.render
             self._writer.put(b"\n".join([render(entry) for entry in entries]) + b"\n", len(entries))
