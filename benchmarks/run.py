@@ -84,7 +84,8 @@ def targets(scene: str, rig: Rig) -> list[Target]:
 
 def measure(scene: str, chosen: argparse.Namespace, cores: tuple[int, int]) -> list[Row]:
     with ExitStack() as stack:
-        rig = Rig(cores[0], stack)
+        # Requests queue at the gateway, so it has the servers' core to itself; what it asks shares the load's.
+        rig = Rig(cores[0] if scene == "direct" else cores[1], cores[0], stack)
         wrk = Wrk(cores[1], chosen.connections, rig.tokens)
         aims = targets(scene, rig)
         for aim in aims:

@@ -1,4 +1,4 @@
-"""What is measured: three auth servers, alone or behind a real gateway, all on one core."""
+"""What is measured: three auth servers, alone on their core or behind a real gateway that has a core to itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ authenticators:
 
 routes:
   - {{name: health, path: /health, public: true}}
-  - {{name: api, path: /*, require: {{any: [staff, ci]}}}}
+  - {{name: people, path: /people/*, require: {{any: [staff, ci]}}}}
+  - {{name: api, path: /*, require: ci}}
 
 lockout: {{max_failed_attempts: 5}}
 audit: {{path: {audit}}}
@@ -95,14 +96,15 @@ class AuthServer:
 
 
 class Rig:
-    """Starts programs on the servers' core, for as long as the stack lasts; their files are in one folder."""
+    """Starts auth servers and gateways on their cores for as long as the stack lasts; their files are in one folder."""
 
-    def __init__(self, core: int, stack: ExitStack) -> None:
+    def __init__(self, core: int, gateway_core: int, stack: ExitStack) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forwardauth-bench-")))
         self.folder = folder
         self.tokens = folder / "tokens"
         self.audit = folder / "audit.log"
         self._core = core
+        self._gateway_core = gateway_core
         self._stack = stack
         tokens = [hashlib.sha256(f"token {number}".encode()).hexdigest()[:43] for number in range(TOKENS)]
         self.tokens.write_text("\n".join(tokens) + "\n")
@@ -110,13 +112,13 @@ class Rig:
         (folder / "served").write_text("ok\n")
         folder.chmod(0o755)  # started by root, nginx's worker is somebody else and reads `served`
 
-    def _start(self, name: str, *command: str) -> Program:
-        return self._stack.enter_context(started(name, ["taskset", "-c", str(self._core), *command], self.folder))
+    def _start(self, name: str, core: int, *command: str) -> Program:
+        return self._stack.enter_context(started(name, ["taskset", "-c", str(core), *command], self.folder))
 
-    def _nginx(self, name: str, http: str) -> Program:
+    def _nginx(self, name: str, core: int, http: str) -> Program:
         conf = self.folder / f"{name}.conf"
         conf.write_text(NGINX.format(folder=self.folder, name=name, http=http))
-        return self._start(name, "nginx", "-p", str(self.folder), "-c", str(conf))
+        return self._start(name, core, "nginx", "-p", str(self.folder), "-c", str(conf))
 
     def headers(self, shape: Shape, token: str) -> dict[str, str]:
         """One request of the load, for the checks before it."""
@@ -129,13 +131,13 @@ class Rig:
     def nginx_return(self) -> AuthServer:
         [port] = free_ports(1)
         server = f"    server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}"
-        program = self._nginx("nginx-return", server)
+        program = self._nginx("nginx-return", self._core, server)
         return self._ready("nginx return 200", port, program, refuses=False)
 
     def plain_aiohttp(self) -> AuthServer:
         [port] = free_ports(1)
         command = [sys.executable, "-m", "benchmarks.plain_aiohttp", str(port), str(self.tokens)]
-        return self._ready("aiohttp, one look-up", port, self._start("aiohttp", *command))
+        return self._ready("aiohttp, one look-up", port, self._start("aiohttp", self._core, *command))
 
     def forwardauth(self) -> AuthServer:
         port, admin = free_ports(2)
@@ -147,7 +149,8 @@ class Rig:
         config.write_text(CONFIG.format(port=port, admin=admin, tokens="\n".join(lines), audit=self.audit))
         hashed = bcrypt.hashpw(b"password", bcrypt.gensalt(rounds=10)).decode()
         (self.folder / "users.htpasswd").write_text(f"alice:{hashed}\n")
-        program = self._start("forwardauth", sys.executable, "-m", "forwardauth", "serve", f"--config={config}")
+        command = [sys.executable, "-m", "forwardauth", "serve", f"--config={config}"]
+        program = self._start("forwardauth", self._core, *command)
         return self._ready("forwardauth", port, program)
 
     def _ready(self, name: str, port: int, program: Program, refuses: bool = True) -> AuthServer:
@@ -162,7 +165,7 @@ class Rig:
         upstream = {"forwardauth:9000": f"127.0.0.1:{auth.target.port}"}
         (self.folder / f"{name}.upstream.conf").write_text(shipped("nginx/forwardauth-upstream.conf", upstream))
         http = GUARDED.format(folder=self.folder, name=name, port=port, deploy=ROOT / "deploy")
-        return self._gateway(auth, port, self._nginx(name, http))
+        return self._gateway(auth, port, self._nginx(name, self._gateway_core, http))
 
     def behind_traefik(self, auth: AuthServer, backend: AuthServer) -> Target:
         port, tls = free_ports(2)
@@ -192,7 +195,8 @@ class Rig:
         )
         binary = traefik_binary()
         assert binary, "the caller looked for it"
-        return self._gateway(auth, port, self._start(name, binary, f"--configFile={static}"))
+        program = self._start(name, self._gateway_core, binary, f"--configFile={static}")
+        return self._gateway(auth, port, program)
 
     def _gateway(self, auth: AuthServer, port: int, program: Program) -> Target:
         until_ready(program, port, PATHS["client"], headers=self.headers("client", self.good_token))

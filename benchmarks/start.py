@@ -28,7 +28,7 @@ def measure(make: Callable[[Rig], AuthServer], core: int, rounds: int) -> Starte
     name, times, sizes = "", [], []
     for _ in range(rounds):
         with ExitStack() as stack:
-            rig = Rig(core, stack)
+            rig = Rig(core, core, stack)
             server = make(rig)
             times.append((time.perf_counter() - server.program.began) * 1000)
             target = server.target

@@ -31,7 +31,8 @@ CLIENT = {"host", "user-agent", "accept", "accept-encoding", "x-api-token", "x-f
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     with ExitStack() as stack:
-        yield Rig(min(os.sched_getaffinity(0)), stack)
+        core = min(os.sched_getaffinity(0))
+        yield Rig(core, core, stack)
 
 
 def needs(*programs: str) -> None:

@@ -27,6 +27,10 @@ class One:
     """One authenticator."""
 
     authenticator: Authenticator
+    _nothing: Rejected = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._nothing = Rejected(self.authenticator.missing or DENIALS[NETWORK_NOT_ALLOWED])
 
     @property
     def missing(self) -> Denial | None:
@@ -45,9 +49,7 @@ class One:
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now, wrong: Wrong) -> Judged:
         """What the authenticator says; nothing of its own presented is a missing credential."""
         verdict = self.authenticator.judge(view, client, facts, now)
-        if verdict is not None:
-            return verdict
-        return Rejected(self.authenticator.missing or DENIALS[NETWORK_NOT_ALLOWED])
+        return self._nothing if verdict is None else verdict
 
 
 @dataclass(slots=True, eq=False)
