@@ -262,7 +262,7 @@ def _undecided(view: RequestView, snapshot: Snapshot, reason: Reason) -> Decisio
 def _passed_credentials(view: RequestView, snapshot: Snapshot, route: Route) -> tuple[tuple[str, str], ...]:
     """The client's credential headers that the backend is to get, under their own names; gateways delete the rest.
 
-    A Cookie header that holds one of our cookies among others travels without it, whatever the route says.
+    A Cookie header that holds one of our cookies among others travels without it, unless the route passes them all.
     """
     mode = route.pass_credentials
     passed: list[tuple[str, str]] = []

@@ -7,10 +7,11 @@ from typing import Any
 
 from forwardauth.config.document import parse
 from forwardauth.config.interpolate import Whole, expand
+from forwardauth.config.materials import Files
 from forwardauth.config.mistakes import ConfigurationError, Mistake, Mistakes
 from forwardauth.config.reader import Reader
 from forwardauth.config.settings import UNBUILT, ServerSettings, Settings, parse_listen
-from forwardauth.config.snapshot import Files, Snapshot, build_snapshot
+from forwardauth.config.snapshot import Snapshot, build_snapshot
 from forwardauth.stores.files import Stamp
 
 _TRUE = frozenset({"true", "1", "yes", "on"})

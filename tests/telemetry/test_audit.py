@@ -19,6 +19,7 @@ from forwardauth.core.model import RequestView
 from forwardauth.core.reasons import DENIALS, FAULT
 from forwardauth.telemetry.audit import BATCH, AuditLog, Entry, line_of
 from forwardauth.telemetry.crowd import Crowd
+from forwardauth.telemetry.writer import MOST_BATCHES
 from tests.building import SHA_OF_PASSWORD, Bench, basic, bearer
 
 CONFIGURATION = f"""
@@ -288,7 +289,7 @@ def test_a_line_is_written_or_counted_whatever_the_disk_does(tmp_path: Path) -> 
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     log = AuditLog(str(pipe))
     one = entry("GET", "https://a.example/ci/x")
-    added = BATCH * 900
+    added = BATCH * (2 * MOST_BATCHES + 1)
     for _ in range(added):
         log.add(one)
     assert log.dropped > 0

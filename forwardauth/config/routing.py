@@ -1,0 +1,155 @@
+"""`routes:` to routes, with what they require. Knows authenticators by name only."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from forwardauth.authn.building import build_limit, build_methods, path_pattern
+from forwardauth.config.authenticators import NAME
+from forwardauth.config.materials import ConfigurationMaterials, Files
+from forwardauth.config.mistakes import Mistakes, join
+from forwardauth.config.settings import RouteSettings, Settings
+from forwardauth.core.model import Authenticator
+from forwardauth.core.requirement import AllOf, AnyOf, One, Requirement
+from forwardauth.core.routes import AmbiguousPath, Route, normalise_path, parse_host
+from forwardauth.replies import FORMATS
+
+_PASS = ("false", "foreign", "true")
+
+
+def build_routes(
+    settings: Settings, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
+) -> list[Route]:
+    """The routes in order; authenticators that are disabled (None) fall out of what they require."""
+    if not settings.routes and not any(mistake.path.startswith("routes") for mistake in mistakes.found):
+        mistakes.add("routes", "expected at least one route; what matches none is denied")
+    routes: list[Route] = []
+    seen: dict[tuple[Any, ...], str] = {}
+    names: set[str] = set()
+    for index, entry in enumerate(settings.routes):
+        if entry is None:
+            continue
+        path = f"routes[{index}]"
+        route = _build_route(entry, path, settings, authenticators, mistakes)
+        key = (route.host, route.methods, route.paths)
+        if key in seen:
+            mistakes.add(path, f"never reached: {seen[key]} matches the same requests before it")
+        seen.setdefault(key, path)
+        if route.name in names and entry.name is not None:
+            mistakes.add(join(path, "name"), "another route has this name")
+        names.add(route.name)
+        routes.append(route)
+    return routes
+
+
+def _build_route(
+    entry: RouteSettings,
+    path: str,
+    settings: Settings,
+    authenticators: dict[str, Authenticator | None],
+    mistakes: Mistakes,
+) -> Route:
+    patterns = tuple([entry.path] if isinstance(entry.path, str) else entry.path)
+    if not patterns:
+        mistakes.add(join(path, "path"), "expected at least one path")
+    for pattern in patterns:
+        _check_pattern(pattern, join(path, "path"), mistakes)
+    if entry.name is not None and not NAME.fullmatch(entry.name):
+        mistakes.add(join(path, "name"), "expected a name of letters, digits, _, . and -")
+    requirement: Requirement | None = None
+    if entry.public and entry.require is not None:
+        mistakes.add(path, "either public or require, not both")
+    elif entry.require is not None:
+        requirement = _build_requirement(entry.require, join(path, "require"), authenticators, mistakes)
+    elif not entry.public:
+        mistakes.add(path, "expected require (who may pass) or public: true")
+    if entry.public and entry.encoded_slashes:
+        mistakes.add(join(path, "encoded_slashes"), "never on a public route: it could lead to a closed one")
+    host = entry.host
+    if host is not None:
+        try:
+            parse_host(host.removeprefix("*.").encode())
+        except ValueError:
+            mistakes.add(join(path, "host"), "expected a host name or address, with *. before it for one label")
+            host = None
+    pass_credentials = str(entry.pass_credentials).lower()
+    if pass_credentials not in _PASS:
+        mistakes.add(join(path, "pass_credentials"), "expected true, false or foreign")
+    for position, origin in enumerate(entry.origins):
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]+)?", origin):
+            mistakes.add(f"{path}.origins[{position}]", "expected an origin such as https://app.example.com")
+    if entry.errors is not None:
+        check_format(entry.errors, join(path, "errors"), mistakes)
+    materials = ConfigurationMaterials(path, mistakes, b"", Files(Path()))
+    return Route(
+        name=entry.name or (patterns[0] if patterns else "-"),
+        paths=patterns,
+        host=host,
+        methods=build_methods(entry.methods, "methods", materials),
+        requirement=requirement,
+        preflight=entry.preflight,
+        limit=build_limit(entry.rate, "rate", materials),
+        errors=entry.errors or settings.errors,
+        origins=frozenset(origin.encode() for origin in entry.origins),
+        pass_credentials=pass_credentials,
+        encoded_slashes=entry.encoded_slashes,
+    )
+
+
+def _check_pattern(pattern: str, path: str, mistakes: Mistakes) -> None:
+    if not path_pattern(pattern):
+        mistakes.add(path, f"{pattern!r}: expected a path that begins with / and has * only at its end")
+        return
+    try:
+        normal = normalise_path(pattern.removesuffix("*").encode())
+    except AmbiguousPath as refusal:
+        mistakes.add(path, f"{pattern!r} never matches: requests with {refusal} are refused")
+        return
+    if normal != pattern.removesuffix("*"):
+        mistakes.add(path, f"{pattern!r} never matches: requests are matched in the form {normal}")
+
+
+def _build_requirement(
+    entry: Any, path: str, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
+) -> Requirement | None:
+    """The tree of a `require`; members that are disabled fall out, and nothing left is a mistake."""
+    before = len(mistakes.found)
+    requirement = _requirement(entry, path, authenticators, mistakes)
+    told = len(mistakes.found) > before or any(mistake.path.startswith("authenticators") for mistake in mistakes.found)
+    if requirement is None and not told:
+        mistakes.add(path, "every authenticator here is disabled; enable one, or say public: true")
+    return requirement
+
+
+def _requirement(
+    entry: Any, path: str, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
+) -> Requirement | None:
+    if isinstance(entry, str):
+        if entry not in authenticators:
+            mistakes.add(
+                path, f"no authenticator has the name {entry!r}; known here: {', '.join(authenticators) or '-'}"
+            )
+            return None
+        authenticator = authenticators[entry]
+        return None if authenticator is None else One(authenticator)
+    if not isinstance(entry, dict) or len(entry) != 1 or next(iter(entry)) not in ("any", "all"):
+        mistakes.add(path, "expected the name of an authenticator, any: […] or all: […]")
+        return None
+    ((word, entries),) = entry.items()
+    if not isinstance(entries, list) or not entries:
+        mistakes.add(join(path, word), "expected a list of authenticators")
+        return None
+    members = [
+        _requirement(member, f"{path}.{word}[{index}]", authenticators, mistakes)
+        for index, member in enumerate(entries)
+    ]
+    enabled = tuple(member for member in members if member is not None)
+    if len(enabled) < 2:
+        return enabled[0] if enabled else None
+    return AnyOf(enabled) if word == "any" else AllOf(enabled)
+
+
+def check_format(name: str, path: str, mistakes: Mistakes) -> None:
+    """Note a body format that does not exist."""
+    if name not in FORMATS:
+        mistakes.add(path, f"unknown format; known here: {', '.join(FORMATS)}")
