@@ -104,7 +104,7 @@ def _details(decision: Decision, snapshot: Snapshot) -> dict[str, str]:
     if decision.client is not None:
         details["client address"] = decision.client.address
     if decision.identity.authenticators:
-        details["authenticators"] = f"{'+'.join(decision.identity.authenticators)}: {_identity(decision)}"
+        details["authenticators"] = f"{decision.identity.method}: {_identity(decision)}"
     return details
 
 

@@ -80,7 +80,7 @@ class ClientReader:
 
     def read(self, forwarded_for: bytes) -> Client | None:
         """The client, or None: too few entries, or an entry that is no plain address."""
-        client = self._memo.get(forwarded_for)
+        client = self._memo.young.get(forwarded_for) or self._memo.get(forwarded_for)
         if client is None:
             client = self._read(forwarded_for)
             if client is not None and len(forwarded_for) <= _MEMO_KEY_BYTES:

@@ -219,7 +219,8 @@ class Known:
 
     def fresh(self, client: bytes, fingerprint: bytes, now: float) -> bool:
         """Whether that was noted within the last hour."""
-        seen = self._seen.get((client, fingerprint))
+        key = (client, fingerprint)
+        seen = self._seen.young.get(key) or self._seen.get(key)
         return seen is not None and now - seen < _FRESH_SECONDS
 
     def note(self, client: bytes, fingerprint: bytes, now: float) -> None:

@@ -87,7 +87,7 @@ class Identity:
     string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
     unasked (cookie, Basic, network). A merged identity has its `parts`; `limits` are the rate limits of all of them,
-    with their keys.
+    with their keys; `method` joins the names by `+`.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -103,10 +103,12 @@ class Identity:
     scopes: tuple[Scope, ...] = ()
     parts: tuple["Identity", ...] = ()
     limits: tuple[tuple[str, Limit, str], ...] = field(init=False, default=())
+    method: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         if not self.parts:
             self.parts = (self,)
+        self.method = "+".join(self.authenticators)
         self.limits = tuple((part.credential, part.limit, "credential") for part in self.parts if part.limit)
 
     def same_caller(self, other: "Identity") -> bool:

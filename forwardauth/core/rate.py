@@ -5,7 +5,7 @@ when the bucket would be empty again. It needs no timer and no window edges.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LIMIT = re.compile(r"\s*([1-9]\d{0,8})\s*/\s*([smhd])(?:\s+burst\s+([1-9]\d{0,8}))?\s*")
@@ -15,16 +15,20 @@ TABLE_SIZE = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`count` requests in `period` seconds, at most `burst` of them at once."""
+    """`count` requests in `period` seconds, at most `burst` of them at once.
+
+    `interval` is in how many seconds one request comes free again, `tolerance` how far ahead of them a burst may run.
+    """
 
     count: int
     period: float
     burst: int
+    interval: float = field(init=False)
+    tolerance: float = field(init=False)
 
-    @property
-    def interval(self) -> float:
-        """Seconds in which one request comes free again."""
-        return self.period / self.count
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval", self.period / self.count)
+        object.__setattr__(self, "tolerance", self.burst * self.interval)
 
 
 def parse_limit(text: str) -> Limit:
@@ -51,19 +55,14 @@ class RateTable:
 
     def price(self, key: str, limit: Limit, now: float) -> tuple[Charge, float]:
         """What one more request costs, and the seconds to wait until it is allowed (0: at once). Changes nothing."""
-        interval = limit.period / limit.count
+        interval = limit.interval
         arrival = self._arrivals.get(key, now)
         if arrival < now:
             arrival = now
         arrival += interval
-        wait = arrival - now - limit.burst * interval
+        wait = arrival - now - limit.tolerance
         # Sums of intervals are off by rounding: without the margin the 100th of 100 is refused now and then.
         return (key, arrival), wait if wait > 1e-6 else 0.0
-
-    def remaining(self, key: str, limit: Limit, now: float) -> int:
-        """How many requests are free at `now`."""
-        used = max(self._arrivals.get(key, now) - now, 0.0)
-        return max(int((limit.burst * limit.interval - used) / limit.interval + 1e-6), 0)
 
     def charge(self, charges: list[Charge], now: float) -> None:
         """Take what `price` said."""

@@ -47,7 +47,7 @@ def identity_headers(identity: Identity, further: dict[str, tuple[str, ...]]) ->
         "groups": ",".join(map(header_value, identity.groups)),
         "tenant": header_value(identity.tenant),
         "key": header_value(identity.key),
-        "method": "+".join(identity.authenticators),
+        "method": identity.method,
     }
     standard = [(name, values[field]) for field, name in IDENTITY_FIELDS.items()]
     return (*standard, *((name, values[field]) for field, names in further.items() for name in names))

@@ -213,7 +213,7 @@ class RouteTable:
         if mark and _QUERY_BYTES.fullmatch(query) is None:
             return DENIALS[AMBIGUOUS_PATH]
         key = (method, view.scheme, view.host, path)
-        place = self._memo.get(key)
+        place = self._memo.young.get(key) or self._memo.get(key)
         if place is None:
             place = self._locate(method, view.scheme, view.host, path)
             if sum(map(len, key)) <= _MEMO_KEY_BYTES:

@@ -61,8 +61,7 @@ class Metrics:
         """Count one decision and the time that it took."""
         route = "-" if decision.place is None else decision.place.route.name
         denial = decision.denial
-        names = decision.identity.authenticators
-        authenticator = names[0] if len(names) == 1 else "+".join(names) or "-"
+        authenticator = decision.identity.method or "-"
         if denial is None:
             key = (route, "allow", "-", authenticator)
         else:

@@ -94,13 +94,6 @@ def test_keys_that_are_free_again_go_before_those_that_are_not() -> None:
     assert take(table, limit, 10.0, "busy") > 0
 
 
-def test_the_rest_is_told() -> None:
-    table, limit = RateTable(), parse_limit("3/h")
-    rest = [(table.remaining("key", limit, 0.0), take(table, limit, 0.0))[0] for _ in range(4)]
-    assert rest == [3, 2, 1, 0]
-    assert table.remaining("key", limit, 3600.0) == 3
-
-
 # In a decision.
 
 CONFIGURATION = """
