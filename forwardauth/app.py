@@ -18,7 +18,7 @@ import uvloop
 from forwardauth import __version__
 from forwardauth.authn.basic import PASSWORD
 from forwardauth.config.load import Configuration, Overrides, load
-from forwardauth.config.mistakes import ConfigurationError
+from forwardauth.config.mistakes import ConfigurationError, Mistake
 from forwardauth.config.risks import default_gateways, risks
 from forwardauth.config.settings import parse_listen
 from forwardauth.server.lane import Lane
@@ -58,7 +58,11 @@ class App:
         self._passwords = PasswordChecks()
         snapshot = self._configuration.snapshot
         later = asyncio.get_running_loop().call_later
-        self._audit = AuditLog(_audit_path(self._configuration), later, self._crowd)
+        try:
+            self._audit = AuditLog(_audit_path(self._configuration), later, self._crowd)
+        except OSError as failure:
+            text = f"{failure.filename} cannot be written: {failure.strerror}"
+            raise ConfigurationError([Mistake("audit.path", text)]) from None
         self._metrics = Metrics(__version__)
         self.service = Service(snapshot, {PASSWORD: self._passwords.fetch}, self._audit, self._metrics)
         self._set_gauges()

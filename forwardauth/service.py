@@ -37,6 +37,7 @@ from forwardauth.replies import deny
 from forwardauth.stores.facts import FactCache, WithFresh
 from forwardauth.telemetry.audit import AuditLog
 from forwardauth.telemetry.metrics import Metrics
+from forwardauth.telemetry.redact import shown
 from forwardauth.waiting import LineFullError, WaitingLine
 
 log = logging.getLogger("forwardauth")
@@ -44,6 +45,7 @@ log = logging.getLogger("forwardauth")
 Fetcher = Callable[[Need], Awaitable[bool]]
 
 NEEDS_PER_DECISION = 4
+_LONGEST_USER = 256
 _SLOWEST_ANSWER = 20.0
 HEALTHY = Reply(200, (("Cache-Control", "no-store"),), b'{"status": "ok"}', "application/json")
 NOT_FOUND = Reply(404, (("Cache-Control", "no-store"),), b'{"error": "not found"}', "application/json")
@@ -286,6 +288,7 @@ def _foreign(header: bytes, value: bytes, snapshot: Snapshot) -> bool:
 def _gateway_user(view: RequestView, header: bytes) -> str | None:
     """The user that the gateway says it checked: a header's value, or the user name of `Authorization: Basic`."""
     if header == b"authorization":
-        return basic_user(view)
+        user = basic_user(view)
+        return None if user is None else shown(user.encode(), _LONGEST_USER)
     value = view.fields.get(header)
-    return value[:256].decode("utf-8", "replace") if value else None
+    return shown(value, _LONGEST_USER) if value else None

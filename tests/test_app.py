@@ -288,6 +288,16 @@ def test_a_bad_configuration_gets_one_line_per_mistake_and_exit_2(
     assert all(line.startswith("forwardauth: ") for line in lines)
 
 
+def test_an_audit_file_that_cannot_be_written_is_said_plainly(tmp_path: Path) -> None:
+    text = "routes: [{path: /*, public: true}]\naudit: {path: nowhere/audit.log}\n"
+    (tmp_path / "forwardauth.yml").write_text(text)
+    refused = run("serve", "--config", "forwardauth.yml", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "audit.path: " in refused.stderr
+    assert "No such file or directory" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_taken_port_is_said_plainly(running: Process, tmp_path: Path) -> None:
     refused = run("serve", "--config", "forwardauth.yml", cwd=tmp_path)
     assert refused.returncode == 2

@@ -28,8 +28,11 @@ routes:
   - {name: staff, path: /staff/*, require: staff}
   - {name: dual, path: /dual/*, require: {all: [staff, ci]}}
   - {name: limited, path: /limited/*, require: ci, rate: 2/h}
+  - {path: /shared, host: a.example.com, require: ci, rate: 1/h}
+  - {path: /shared, host: b.example.com, require: ci, rate: 1/h}
   - {name: all, path: /*, require: ci}
 lockout: {exempt: [198.51.100.0/24]}
+server: {gateway_user_header: Authorization}
 """
 
 Build = Callable[..., Service]
@@ -286,6 +289,26 @@ async def test_each_token_has_a_quota_of_its_own(service: Service) -> None:
     assert headers["RateLimit"] == f'"route";r=0;t={headers["Retry-After"]}'
     assert "x-should-retry" not in headers
     assert (await answer(service, asked("/limited/x", (b"X-API-Token", b"other-token")))).status == 200
+
+
+async def test_routes_that_share_a_path_do_not_share_a_quota(service: Service) -> None:
+    """Unnamed routes are called by their path, which two hosts may have."""
+    for host in (b"a.example.com", b"b.example.com"):
+        statuses = []
+        for _ in range(2):
+            subrequest = asked("/shared", TOKEN)
+            subrequest.headers = [(n, host if n == b"X-Forwarded-Host" else v) for n, v in subrequest.headers]
+            statuses.append((await answer(service, subrequest)).status)
+        assert statuses == [200, 429]
+
+
+async def test_a_stranger_cannot_make_the_gateways_user_long(service: Service, audit: AuditLog, tmp_path: Path) -> None:
+    """Attack: user names of 30 kB, each another one, kept with the templates of audit lines."""
+    await answer(service, asked("/v1", basic("x", "u" * 30_000)))
+    await answer(service, asked("/v1", basic("x", "bob")))
+    audit.close()
+    lines = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
+    assert [line["gateway_user"] for line in lines] == ["u" * 256, "bob"]
 
 
 async def test_a_known_credential_passes_a_block_and_an_unknown_one_does_not(service: Service) -> None:

@@ -1,7 +1,7 @@
 """Authenticators, pure: one file per kind, judging what a request presents.
 
 A kind is a module with `Settings` (the words of its configuration) and `build(name, settings, materials)`, and one line
-in KINDS.
+in KINDS. One that needs an extra to be installed says which in `EXTRA`.
 """
 
 from types import ModuleType

@@ -26,6 +26,9 @@ _HASH = re.compile(
     r"|\$apr1\$[^$]{1,8}\$[./A-Za-z0-9]{22}"
     r"|\{SHA\}[A-Za-z0-9+/]{27}="
 )
+EXTRA = ("passwords", ("bcrypt", "passlib"))
+"""The extra that this kind needs, and the libraries by which it is found."""
+
 _LONGEST_USER = 256
 _LONGEST_PASSWORD = 1024
 

@@ -1,6 +1,8 @@
 """`authenticators:` to authenticators. Knows the registry of kinds, and no kind."""
 
 import re
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from forwardauth.authn import KINDS
@@ -41,8 +43,16 @@ def build_authenticators(
             mistakes.add(join(path, kind), f"unknown kind; known here: {', '.join(sorted(KINDS))}")
         else:
             module = KINDS[kind]
+            _check_extra(module, join(path, kind), mistakes)
             settings = reader.read(module.Settings, entry[kind], join(path, kind))
             if settings is not None:
                 materials: Materials = ConfigurationMaterials(join(path, kind), mistakes, process_key, files)
                 built[name] = module.build(name, settings, materials)
     return built
+
+
+def _check_extra(module: ModuleType, path: str, mistakes: Mistakes) -> None:
+    """Note an extra that is not installed: the first request is too late to learn it."""
+    extra, libraries = getattr(module, "EXTRA", ("", ()))
+    if any(find_spec(library) is None for library in libraries):
+        mistakes.add(path, f"needs more libraries: pip install 'forwardauth[{extra}]'")

@@ -259,5 +259,5 @@ def _limits(route: Route, client: Client, identity: Identity) -> tuple[tuple[str
     if route.limit is None:
         return identity.limits
     if identity.credential:
-        return (*identity.limits, (f"{route.name}\n{identity.credential}", route.limit, "route"))
-    return (*identity.limits, (f"{route.name}\n{client.key.hex()}", route.limit, "client"))
+        return (*identity.limits, (f"{route.limit_key}\n{identity.credential}", route.limit, "route"))
+    return (*identity.limits, (f"{route.limit_key}\n{client.key.hex()}", route.limit, "client"))

@@ -80,7 +80,7 @@ class Lockout:
 
     def blocked_for(self, keys: Keys, now: float) -> float:
         """Seconds that the longest live block of any of `keys` still lasts; 0 without one."""
-        if not self._blocked:
+        if not self._blocked or self._is_off():
             return 0.0
         longest = 0.0
         for key, _ in keys:

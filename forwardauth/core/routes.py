@@ -143,7 +143,11 @@ def _check_name(name: str) -> None:
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """What a host, path and method require. `requirement` is None where the route is public."""
+    """What a host, path and method require. `requirement` is None where the route is public.
+
+    `limit_key` tells its rate limit from that of every other route, and stays the same through a reload: routes without
+    a name are called by their path, which two hosts may share.
+    """
 
     name: str
     paths: tuple[str, ...]
@@ -156,10 +160,13 @@ class Route:
     origins: frozenset[bytes] = frozenset()
     pass_credentials: str = "false"
     encoded_slashes: bool = False
+    limit_key: str = field(init=False, default="")
     _host_name: str = field(init=False, default="")
     _host_port: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        methods = b",".join(sorted(self.methods or ())).decode()
+        self.limit_key = "\n".join((self.name, self.host or "", methods))
         if self.host is not None:
             wildcard = self.host.startswith("*.")
             host = parse_host(self.host.removeprefix("*.").encode())

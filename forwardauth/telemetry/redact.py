@@ -1,7 +1,7 @@
 """What may be written. Knows shapes of secrets and of log lines, nothing of a decision.
 
-Everything that leaves for a log or an audit line goes through here: texts are bounded, and what looks like a secret is
-masked, whoever put it there.
+Every text of a request that an audit line holds is bounded here. Log lines and the paths of audit lines are masked:
+what looks like a secret is not shown, whoever put it there.
 """
 
 import logging

@@ -507,3 +507,12 @@ def test_a_failure_counts_against_all_keys_of_its_client() -> None:
 )
 def test_numbers_that_mean_nothing_are_mistakes(settings: LockoutSettings, key: str) -> None:
     assert key in dict(settings.mistakes())
+
+
+def test_switching_it_off_ends_live_blocks() -> None:
+    """Who turns the lockout off in a reload wants everybody back at once."""
+    table, keys = Lockout(LockoutSettings(max_failed_attempts=1)), ((b"abcd", 1),)
+    table.fail(keys, 0.0)
+    assert table.blocked_for(keys, 1.0) > 0
+    table.settings = LockoutSettings(enabled=False)
+    assert table.blocked_for(keys, 1.0) == 0
