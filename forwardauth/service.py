@@ -74,7 +74,12 @@ class Service:
         self.snapshot = snapshot
         self.lockout.settings = snapshot.settings.lockout
         # Only the dialects of the configuration exist: an endpoint that nobody uses is one more way to ask.
-        self._endpoints = {dialect.path.encode(): dialect for dialect in snapshot.dialects.values()}
+        self._endpoints = {
+            dialect.path.encode(): dialect for dialect in snapshot.dialects.values() if not dialect.below
+        }
+        self._trees = [
+            (dialect.path.encode() + b"/", dialect) for dialect in snapshot.dialects.values() if dialect.below
+        ]
         self._allowed: Memo[tuple[Identity, str], Reply] = Memo(16_384)
         self._denied: dict[tuple[Denial, str, str], Reply] = {}
 
@@ -86,6 +91,9 @@ class Service:
         dialect = self._endpoints.get(path)
         if dialect is not None:
             return self.verdict(dialect, subrequest)
+        for tree, dialect in self._trees:
+            if path.startswith(tree):
+                return self.verdict(dialect, subrequest)
         return HEALTHY if path == b"/health" else NOT_FOUND
 
     def verdict(self, dialect: Dialect, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
@@ -114,7 +122,7 @@ class Service:
             return
         view.peer_trusted = True
         snapshot.header_names[dialect.name].read(subrequest.headers, view)
-        dialect.read(view)
+        dialect.read(subrequest, view)
 
     def apply(self, events: tuple[Event, ...], now: float) -> None:
         """Do to the tables what a decision says; in the same callback as the decision."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forwardauth.core.model import RequestView
+from forwardauth.core.model import RequestView, Subrequest
 from forwardauth.core.reply import Reply
 
 SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
@@ -13,17 +13,19 @@ SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 class Dialect:
     """How one gateway asks and is answered.
 
-    `path` is its endpoint; `headers` are the gateway headers that it reads, in lower case. `read` fills a view whose
-    fields are sorted already, and sets `unreadable` for a header that is missing, empty or unreadable. `write` turns a
-    reply into one that the gateway carries to the client; `carries_html` whether a page can travel.
+    `path` is its endpoint, and with `below` everything behind it and a slash; `headers` are the gateway headers that it
+    reads, in lower case. `read` fills a view whose fields are sorted already, and sets `unreadable` for what is missing,
+    empty or unreadable. `write` turns a reply into one that the gateway carries to the client; `carries_html` whether a
+    page can travel.
     """
 
     name: str
     path: str
     headers: frozenset[bytes]
-    read: Callable[[RequestView], None]
+    read: Callable[[Subrequest, RequestView], None]
     write: Callable[[Reply], Reply]
     carries_html: bool = True
+    below: bool = False
 
 
 def as_it_is(reply: Reply) -> Reply:

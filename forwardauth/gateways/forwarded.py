@@ -1,6 +1,6 @@
 """The `X-Forwarded-*` family, which several gateways set. Knows no gateway's name."""
 
-from forwardauth.core.model import RequestView
+from forwardauth.core.model import RequestView, Subrequest
 from forwardauth.gateways.dialect import SCHEMES
 
 METHOD, PROTO, HOST, URI, FOR = (
@@ -13,7 +13,7 @@ METHOD, PROTO, HOST, URI, FOR = (
 HEADERS = frozenset({METHOD, PROTO, HOST, URI, FOR})
 
 
-def read_forwarded(view: RequestView) -> None:
+def read_forwarded(subrequest: Subrequest, view: RequestView) -> None:
     """The request from its five forwarded headers; every one must be there."""
     fields = view.fields
     try:

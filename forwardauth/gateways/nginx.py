@@ -6,14 +6,14 @@ status is a 500 at the client, so the true answer of a denial travels in headers
 also cost the kept connection), and the include gives it to the client.
 """
 
-from forwardauth.core.model import RequestView
+from forwardauth.core.model import RequestView, Subrequest
 from forwardauth.core.reply import Reply
 from forwardauth.gateways.dialect import SCHEMES, Dialect
 
 _URL, _METHOD, _FOR = b"x-original-url", b"x-original-method", b"x-forwarded-for"
 
 
-def read(view: RequestView) -> None:
+def read(subrequest: Subrequest, view: RequestView) -> None:
     """The request from `X-Original-URL`, `X-Original-Method` and `X-Forwarded-For`."""
     fields = view.fields
     try:

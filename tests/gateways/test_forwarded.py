@@ -2,9 +2,10 @@
 
 import pytest
 
-from forwardauth.core.model import RequestView
+from forwardauth.core.model import RequestView, Subrequest
 from forwardauth.gateways.forwarded import HEADERS, read_forwarded
 
+ASKED = Subrequest(b"GET", b"/verify/traefik", [], None)
 WHOLE = {
     b"x-forwarded-method": b"POST",
     b"x-forwarded-proto": b"https",
@@ -19,7 +20,7 @@ def read(**changed: bytes | None) -> RequestView:
     fields = WHOLE | {f"x-forwarded-{name}".encode(): value for name, value in changed.items() if value is not None}
     missing = {f"x-forwarded-{name}".encode() for name, value in changed.items() if value is None}
     view = RequestView(fields={name: value for name, value in fields.items() if name not in missing})
-    read_forwarded(view)
+    read_forwarded(ASKED, view)
     return view
 
 
@@ -54,6 +55,6 @@ def test_nothing_else_is_a_scheme(scheme: bytes) -> None:
 def test_another_family_is_not_read() -> None:
     """Attack: what one gateway sets, another passes on from its client (THREATS 2)."""
     view = RequestView(fields={b"x-original-url": b"https://a/", b"x-original-method": b"GET"} | WHOLE)
-    read_forwarded(view)
+    read_forwarded(ASKED, view)
     assert (view.host, view.target) == (b"api.example.com", b"/v1/chat?x=1")
     assert frozenset(WHOLE) == HEADERS

@@ -15,11 +15,14 @@ from forwardauth.telemetry.metrics import Metrics
 from tests.building import Bench, snapshot, word
 
 
+ASKED = Subrequest(b"GET", b"/verify/nginx", [], None)
+
+
 def read(url: bytes, method: bytes = b"GET", client: bytes = b"192.0.2.1") -> RequestView:
     view = RequestView(
         fields={b"x-original-url": url, b"x-original-method": method, b"x-forwarded-for": client}, peer_trusted=True
     )
-    NGINX.read(view)
+    NGINX.read(ASKED, view)
     return view
 
 
@@ -79,7 +82,7 @@ def test_a_missing_header_is_unreadable_whatever_else_is_there(name: bytes) -> N
     view = read(b"https://h/x")
     del view.fields[name]
     view.fields |= {b"x-forwarded-uri": b"/public", b"x-forwarded-host": b"h", b"x-forwarded-method": b"GET"}
-    NGINX.read(view)
+    NGINX.read(ASKED, view)
     assert view.unreadable is not None
 
 
