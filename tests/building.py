@@ -13,6 +13,7 @@ from forwardauth.core.client_ip import ClientReader
 from forwardauth.core.decide import Decision, decide
 from forwardauth.core.lockout import Keys
 from forwardauth.core.model import Client, Failed, Identity, Now, RequestView, Reserved, Subrequest
+from forwardauth.endpoint import Endpoint
 from forwardauth.gateways import GATEWAYS
 from forwardauth.service import Service
 from forwardauth.stores.facts import FactCache, WithFresh
@@ -103,6 +104,7 @@ class Bench:
         self.snapshot = snapshot(text, environment, files)
         self.clock = Clock()
         self.service = Service(self.snapshot, {}, AuditLog("off"), Metrics("test"))
+        self.endpoint = Endpoint(GATEWAYS["traefik"], self.snapshot, Metrics("test"))
         self.facts = FactCache(lambda: self.clock.monotonic)
         self.hashes = 0
 
@@ -129,9 +131,7 @@ class Bench:
         gateway.pop(without, None)
         sent = [*gateway.items(), *headers]
         subrequest = Subrequest(b"GET", b"/verify/traefik", [(n.encode(), v.encode("latin-1")) for n, v in sent], peer)
-        view = RequestView()
-        self.service.read(view, GATEWAYS["traefik"], subrequest, self.snapshot)
-        return view
+        return self.endpoint.read(subrequest)
 
     def ask(
         self,

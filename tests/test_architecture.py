@@ -20,7 +20,7 @@ STEPS: tuple[frozenset[str], ...] = tuple(
             {"authn", "gateways", "replies"},
             {"stores", "upstream", "telemetry"},
             {"config"},
-            {"waiting"},
+            {"waiting", "endpoint"},
             {"service", "doors"},
             {"server", "web", "inject_proxy", "doctor"},
             {"app"},

@@ -66,12 +66,13 @@ class Token:
         self.name = name
         self.missing: Denial | None = words.missing
         self._sources = sources
+        self._looks = tuple((source, sources[position:]) for position, source in enumerate(sources, 1))
         self._words = words
         self._index = index
 
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Verdict:
         """The identity of the first value that is nobody else's; known ones behind it must be the same."""
-        for position, source in enumerate(self._sources, 1):
+        for source, later in self._looks:
             value = source.find(view)
             if value is None or value is FOREIGN:
                 continue
@@ -80,7 +81,7 @@ class Token:
                 if foreign_shape(value):
                     continue
                 return Rejected(self._words.unknown, value)
-            if position < len(self._sources) and self._knows_another(token, self._sources[position:], view):
+            if later and self._knows_another(token, later, view):
                 return Rejected(DENIALS[AMBIGUOUS_CREDENTIALS])
             if token.expires is not None and now.wall >= token.expires:
                 return Rejected(self._words.expired, value)

@@ -27,7 +27,7 @@ from forwardauth.core.model import (
     Succeeded,
     Tables,
 )
-from forwardauth.core.rate import Charge, Limit
+from forwardauth.core.rate import Limit, Limits
 from forwardauth.core.reasons import (
     AMBIGUOUS_CREDENTIALS,
     CROSS_SITE,
@@ -149,7 +149,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     if verdict.ambient and _crosses_site(view, place):
         return Decision("cross-site", DENIALS[CROSS_SITE], place, client, verdict, events)
 
-    for part in verdict.parts:
+    for part in verdict.parts if verdict.scoped else ():
         if part.scopes:
             if any(scope.methods is not None for scope in part.scopes) and METHOD_OVERRIDE in view.fields:
                 return Decision("scope", DENIALS[MALFORMED_SUBREQUEST], place, client, verdict, events)
@@ -236,28 +236,20 @@ def _within_rates(
     now: Now,
 ) -> Decision:
     """Allow, charging every limit; or deny, charging none and naming the one that takes longest."""
-    charges: list[Charge] = []
-    longest = 0.0
-    tightest: tuple[Limit, str] | None = None
-    for key, limit, scope in _limits(place.route, client, identity):
-        charge, wait = tables.rates.price(key, limit, now.monotonic)
-        charges.append(charge)
-        if wait > longest:
-            longest, tightest = wait, (limit, scope)
-    if tightest is not None:
-        # A right credential is known from here on, even if it comes too often.
-        return Decision(
-            "rates", DENIALS[RATE_LIMITED], place, client, identity, events, longest, tightest[0], tightest[1]
-        )
-    if charges:
-        events += (Charged(charges),)
-    return Decision(station, None, place, client, identity, events)
+    limits = identity.limits if place.route.limit is None else _with_route(place.route, client, identity)
+    if not limits:
+        return Decision(station, None, place, client, identity, events)
+    charges, wait, tightest = tables.rates.price(limits, now.monotonic)
+    if tightest is None:
+        return Decision(station, None, place, client, identity, (*events, Charged(charges)))
+    _, limit, scope = tightest
+    # A right credential is known from here on, even if it comes too often.
+    return Decision("rates", DENIALS[RATE_LIMITED], place, client, identity, events, wait, limit, scope)
 
 
-def _limits(route: Route, client: Client, identity: Identity) -> tuple[tuple[str, Limit, str], ...]:
-    """Key, limit and scope of every limit. A route's holds for each identity, and for each client without one."""
-    if route.limit is None:
-        return identity.limits
+def _with_route(route: Route, client: Client, identity: Identity) -> Limits:
+    """The identity's limits and the route's, which holds for each identity, and for each client without one."""
+    assert route.limit is not None
     if identity.credential:
         return (*identity.limits, (f"{route.limit_key}\n{identity.credential}", route.limit, "route"))
     return (*identity.limits, (f"{route.limit_key}\n{client.key.hex()}", route.limit, "client"))

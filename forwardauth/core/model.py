@@ -7,7 +7,7 @@ path have slots and are not frozen, because a frozen dataclass costs a call for 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from forwardauth.core.rate import Charge, Limit, RateTable
+from forwardauth.core.rate import Charge, Limit, Limits, RateTable
 from forwardauth.core.reasons import Denial
 
 
@@ -87,7 +87,7 @@ class Identity:
     string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
     unasked (cookie, Basic, network). A merged identity has its `parts`; `limits` are the rate limits of all of them,
-    with their keys; `method` joins the names by `+`.
+    with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -102,13 +102,15 @@ class Identity:
     limit: Limit | None = None
     scopes: tuple[Scope, ...] = ()
     parts: tuple["Identity", ...] = ()
-    limits: tuple[tuple[str, Limit, str], ...] = field(init=False, default=())
+    limits: Limits = field(init=False, default=())
+    scoped: bool = field(init=False, default=False)
     method: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         if not self.parts:
             self.parts = (self,)
         self.method = "+".join(self.authenticators)
+        self.scoped = any(part.scopes for part in self.parts)
         self.limits = tuple((part.credential, part.limit, "credential") for part in self.parts if part.limit)
 
     def same_caller(self, other: "Identity") -> bool:

@@ -43,6 +43,12 @@ def parse_limit(text: str) -> Limit:
 Charge = tuple[str, float]
 """One request against one limit: the key, and the arrival time that it gets if the request is allowed."""
 
+Limits = tuple[tuple[str, Limit, str], ...]
+"""Key, limit and scope (`credential`, `route` or `client`) of each."""
+
+Price = tuple[list[Charge], float, tuple[str, Limit, str] | None]
+"""What a request costs, the seconds until all limits allow it (0: at once), and the limit that takes longest."""
+
 
 class RateTable:
     """Theoretical arrival times by key, bounded: keys that are free again go first, then the oldest."""
@@ -53,16 +59,23 @@ class RateTable:
         self._size = size
         self._arrivals: dict[str, float] = {}
 
-    def price(self, key: str, limit: Limit, now: float) -> tuple[Charge, float]:
-        """What one more request costs, and the seconds to wait until it is allowed (0: at once). Changes nothing."""
-        interval = limit.interval
-        arrival = self._arrivals.get(key, now)
-        if arrival < now:
-            arrival = now
-        arrival += interval
-        wait = arrival - now - limit.tolerance
-        # Sums of intervals are off by rounding: without the margin the 100th of 100 is refused now and then.
-        return (key, arrival), wait if wait > 1e-6 else 0.0
+    def price(self, limits: Limits, now: float) -> Price:
+        """What one more request costs of every limit, and the one that takes longest. Changes nothing."""
+        charges: list[Charge] = []
+        longest = 0.0
+        tightest: tuple[str, Limit, str] | None = None
+        for entry in limits:
+            key, limit, _ = entry
+            arrival = self._arrivals.get(key, now)
+            if arrival < now:
+                arrival = now
+            arrival += limit.interval
+            charges.append((key, arrival))
+            wait = arrival - now - limit.tolerance
+            # Sums of intervals are off by rounding: without the margin the 100th of 100 is refused now and then.
+            if wait > 1e-6 and wait > longest:
+                longest, tightest = wait, entry
+        return charges, longest, tightest
 
     def charge(self, charges: list[Charge], now: float) -> None:
         """Take what `price` said."""

@@ -149,33 +149,30 @@ class Connection(asyncio.Protocol):
             messages.note(self._peer, data, self._whole)
 
     def _parse(self, data: bytes) -> None:
-        rest = self._feed(data)
-        while rest and not self._ended:
-            rest = self._feed(rest)
+        """Give bytes to the parser, and answer what they complete."""
+        while data and not self._ended:
+            self._size += len(data)
+            rest = b""
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # Caddy forwards `Upgrade`; we answer in HTTP, so HTTP goes on behind it (RFC 9110 7.8).
+                self._parser = httptools.HttpRequestParser(self)
+                self._whole = None
+                rest = data[upgrade.args[0] :]
+            except httptools.HttpParserCallbackError as failure:
+                if not isinstance(failure.__context__, _BodyAnnouncedError):
+                    log.error("a connection ends", exc_info=failure)
+                    self._end_with(FAILED)
+            except httptools.HttpParserError:
+                self._end_with(BAD_REQUEST)
+            if self._asked is not None and not rest:
+                self._answer(close=True)
+            data = rest
         if self._reading and self._size > LARGEST_HEAD and not self._ended:
             self._end_with(TOO_LARGE)
         if self._answering and len(self._later) >= _MOST_LATER and not self._ended:
             self._transport.pause_reading()
-
-    def _feed(self, data: bytes) -> bytes:
-        """Give bytes to the parser; what it left unread is returned."""
-        self._size += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # Caddy forwards `Upgrade`; we answer in HTTP, so HTTP goes on behind it (RFC 9110 7.8).
-            self._parser = httptools.HttpRequestParser(self)
-            self._whole = None
-            return data[upgrade.args[0] :]
-        except httptools.HttpParserCallbackError as failure:
-            if not isinstance(failure.__context__, _BodyAnnouncedError):
-                log.error("a connection ends", exc_info=failure)
-                self._end_with(FAILED)
-        except httptools.HttpParserError:
-            self._end_with(BAD_REQUEST)
-        if self._asked is not None:
-            self._answer(close=True)
-        return b""
 
     def eof_received(self) -> bool:
         """The gateway ended its side: what waits is still answered."""
@@ -263,8 +260,7 @@ class Connection(asyncio.Protocol):
             self._decide(subrequest, close)
 
     def _decide(self, subrequest: Subrequest, close: bool) -> None:
-        path = subrequest.target.partition(b"?")[0]
-        reply = self._lane.answerer.answer(path, subrequest)
+        reply = self._lane.answerer.answer(subrequest.target.partition(b"?")[0], subrequest)
         if isinstance(reply, Reply):
             self._send(reply, subrequest, close)
             return
@@ -293,7 +289,7 @@ class Connection(asyncio.Protocol):
         if close or subrequest.method == b"HEAD":
             self._transport.write(render(reply, close=close, head=subrequest.method == b"HEAD"))
         else:
-            self._transport.write(kept(reply))
+            self._transport.write(reply.wire or kept(reply))
         if close:
             self._ended = True
             self._later.clear()

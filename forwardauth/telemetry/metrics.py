@@ -7,6 +7,7 @@ prometheus-client's own counters take a lock for each increment (0.4 µs).
 import resource
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,13 @@ WARNINGS: tuple[tuple[str], ...] = (("bypass_overlaps_peers",), ("bypass_holds_g
 """Label values of `forwardauth_warnings`."""
 
 
+@dataclass(slots=True, eq=False)
+class Counter:
+    """How many decisions had one combination of labels."""
+
+    count: int = 0
+
+
 class Metrics:
     """The counters of one process. Gauges are read from functions when somebody asks."""
 
@@ -51,14 +59,13 @@ class Metrics:
         self.warnings: dict[tuple[str, ...], float] = dict.fromkeys(WARNINGS, 0.0)
         self.gauges: dict[str, Callable[[], float]] = {}
         self._version = version
-        self._decisions: dict[tuple[str, ...], int] = {}
-        self._rate_limited: dict[tuple[str, ...], int] = {}
+        self._decisions: dict[tuple[str, ...], Counter] = {}
         self._reloads: dict[tuple[str, ...], int] = {("success",): 0, ("failure",): 0}
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
 
-    def count(self, decision: Decision, seconds: float) -> None:
-        """Count one decision and the time that it took."""
+    def counter(self, decision: Decision) -> "Counter":
+        """What counts decisions like this one."""
         route = "-" if decision.place is None else decision.place.route.name
         denial = decision.denial
         authenticator = decision.identity.method or "-"
@@ -67,9 +74,14 @@ class Metrics:
         else:
             reason = denial.reason
             key = (route, "fault" if reason is FAULT else "deny", reason.word, authenticator)
-            if reason is RATE_LIMITED:
-                self._rate_limited[route,] = self._rate_limited.get((route,), 0) + 1
-        self._decisions[key] = self._decisions.get(key, 0) + 1
+        counter = self._decisions.get(key)
+        if counter is None:
+            counter = self._decisions[key] = Counter()
+        return counter
+
+    def count(self, counter: "Counter", seconds: float) -> None:
+        """Count one decision and the time that it took."""
+        counter.count += 1
         self._buckets[bisect_left(BUCKETS, seconds)] += 1
         self._seconds += seconds
 
@@ -88,12 +100,17 @@ class Metrics:
         """The samples, as prometheus-client asks for them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        yield self._counter("forwardauth_decisions_total", self._decisions)
+        decided = {labels: counter.count for labels, counter in self._decisions.items()}
+        yield self._counter("forwardauth_decisions_total", decided)
         upper = [*map(str, BUCKETS), "+Inf"]
         histogram = HistogramMetricFamily("forwardauth_decision_seconds", METRICS["forwardauth_decision_seconds"][0])
         histogram.add_metric([], list(zip(upper, accumulate(self._buckets), strict=True)), self._seconds)
         yield histogram
-        yield self._counter("forwardauth_rate_limited_total", self._rate_limited)
+        limited: dict[tuple[str, ...], int] = {}
+        for (route, _, reason, _), counter in self._decisions.items():
+            if reason == RATE_LIMITED.word:
+                limited[route,] = limited.get((route,), 0) + counter.count
+        yield self._counter("forwardauth_rate_limited_total", limited)
         yield self._counter("forwardauth_config_reloads_total", self._reloads)
         yield self._gauge("forwardauth_warnings", self.warnings)
         for name, read in self.gauges.items():

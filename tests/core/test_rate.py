@@ -30,9 +30,10 @@ def test_anything_else_is_told(text: str) -> None:
 
 def take(table: RateTable, limit: Limit, now: float, key: str = "key") -> float:
     """One request: charged if it is allowed; the seconds to wait otherwise."""
-    charge, wait = table.price(key, limit, now)
+    charges, wait, tightest = table.price(((key, limit, "credential"),), now)
+    assert (tightest is None) is (wait == 0)
     if not wait:
-        table.charge([charge], now)
+        table.charge(charges, now)
     return wait
 
 
@@ -49,7 +50,7 @@ def test_a_burst_is_allowed_at_once_and_then_one_for_each_interval(text: str, bu
 
 def test_asking_for_the_price_charges_nothing() -> None:
     table, limit = RateTable(), parse_limit("1/h")
-    assert [table.price("key", limit, 0.0)[1] for _ in range(10)] == [0.0] * 10
+    assert [table.price((("key", limit, "route"),), 0.0)[1] for _ in range(10)] == [0.0] * 10
     assert len(table) == 0
 
 

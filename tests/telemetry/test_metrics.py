@@ -36,7 +36,7 @@ def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def counted(*decisions: tuple[Decision, float]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     metrics = Metrics("1.2.3")
     for decision, seconds in decisions:
-        metrics.count(decision, seconds)
+        metrics.count(metrics.counter(decision), seconds)
     return samples(metrics.render())
 
 
