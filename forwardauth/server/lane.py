@@ -27,6 +27,7 @@ from forwardauth.doors import (
     Answerer,
 )
 from forwardauth.server.messages import Messages
+from forwardauth.server.outbox import Outbox
 from forwardauth.server.wire import kept, render
 
 log = logging.getLogger("forwardauth.server")
@@ -49,6 +50,7 @@ class Lane:
         self.max_connections = max_connections
         self.connections: set[Connection] = set()
         self.messages = Messages()
+        self.outbox = Outbox()
         self.tasks: set[asyncio.Task[None]] = set()
         self.tick = 0
         self.draining = False
@@ -56,7 +58,9 @@ class Lane:
 
     def start(self) -> None:
         """Begin to look for slow and resting connections, once a second."""
-        self._timer = asyncio.get_running_loop().call_later(1.0, self._sweep)
+        loop = asyncio.get_running_loop()
+        self.outbox.call_soon = loop.call_soon
+        self._timer = loop.call_later(1.0, self._sweep)
 
     def stop(self) -> None:
         """End that."""
@@ -70,15 +74,18 @@ class Lane:
     async def drain(self, seconds: float) -> None:
         """Let the requests in flight be answered, at most `seconds`, then end every connection."""
         self.draining = True
+        self.outbox.flush()
         for connection in list(self.connections):
             connection.drain()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=seconds)
+        self.outbox.flush()
         for connection in list(self.connections):
             connection.abort()
 
     def _sweep(self) -> None:
         self.tick += 1
+        self.outbox.flush()
         for connection in list(self.connections):
             connection.check_time()
         self.start()
@@ -176,6 +183,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The gateway ended its side: what waits is still answered."""
+        self._lane.outbox.flush()
         if not self._answering and self._transport is not None:
             self._ended = True
             return False
@@ -287,9 +295,10 @@ class Connection(asyncio.Protocol):
             return
         close = close or self._lane.draining
         if close or subrequest.method == b"HEAD":
+            self._lane.outbox.flush()
             self._transport.write(render(reply, close=close, head=subrequest.method == b"HEAD"))
         else:
-            self._transport.write(reply.wire or kept(reply))
+            self._lane.outbox.put(self._transport, reply.wire or kept(reply))
         if close:
             self._ended = True
             self._later.clear()
@@ -298,6 +307,7 @@ class Connection(asyncio.Protocol):
     def _end_with(self, reply: Reply) -> None:
         """Answer what cannot be read, and end; answers that still wait come first, so they are given up."""
         self._ended = True
+        self._lane.outbox.flush()
         if not self._answering and not self._transport.is_closing():
             self._transport.write(render(reply, close=True))
         self._later.clear()

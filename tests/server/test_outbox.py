@@ -1,0 +1,104 @@
+"""Answers of one turn of the loop leave together, in order, and none is lost where a connection ends."""
+
+from collections.abc import Callable
+
+import pytest
+
+from forwardauth.server.lane import Connection, Lane
+from tests.server.transport import Recorder, Transport, connect
+
+ASK = b"GET /verify/traefik HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET /verify/traefik HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+BROKEN = b"GET /verify/traefik HTTP/9.9\r\n\r\n"
+
+
+class Turn:
+    """One turn of a loop: what was called soon, and runs when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def end(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+@pytest.fixture
+def turn() -> Turn:
+    return Turn()
+
+
+@pytest.fixture
+def lane(turn: Turn) -> Lane:
+    lane = Lane(Recorder(), 10)
+    lane.outbox.call_soon = turn.call_soon
+    return lane
+
+
+def test_answers_leave_when_everybody_was_read(lane: Lane, turn: Turn) -> None:
+    pairs = [connect(lane) for _ in range(3)]
+    for connection, transport in pairs:
+        connection.data_received(ASK)
+        assert transport.written == b""
+    assert len(turn.calls) == 1
+    turn.end()
+    assert [transport.statuses for _, transport in pairs] == [[200]] * 3
+    pairs[0][0].data_received(ASK)
+    assert len(turn.calls) == 1
+
+
+def test_answers_of_one_connection_keep_their_order(lane: Lane, turn: Turn) -> None:
+    connection, transport = connect(lane)
+    connection.data_received(ASK * 5)
+    turn.end()
+    assert [int(part[:1]) for part in transport.written.split(b"X-Number: ")[1:]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("ending", "statuses"),
+    [
+        (lambda connection: connection.data_received(LAST), [200, 200]),
+        (lambda connection: connection.data_received(BROKEN), [200, 400]),
+        (lambda connection: connection.eof_received(), [200]),
+    ],
+    ids=["the last request", "a broken one", "the client's end"],
+)
+def test_what_was_answered_before_the_end_comes_before_it(
+    lane: Lane, turn: Turn, ending: Callable[[Connection], object], statuses: list[int]
+) -> None:
+    connection, transport = connect(lane)
+    connection.data_received(ASK)
+    ending(connection)
+    assert transport.statuses == statuses
+    turn.end()
+    assert transport.statuses == statuses
+
+
+def test_a_connection_that_went_away_gets_nothing(lane: Lane, turn: Turn) -> None:
+    (gone, closed), (_, other) = connect(lane), connect(lane)
+    gone.data_received(ASK)
+    closed.abort()
+    turn.end()
+    assert closed.written == b""
+    assert other.written == b""
+
+
+async def test_a_drain_loses_no_answer(turn: Turn) -> None:
+    lane = Lane(Recorder(), 10)
+    lane.outbox.call_soon = turn.call_soon
+    connection, transport = connect(lane)
+    connection.data_received(ASK)
+    await lane.drain(1)
+    assert transport.statuses == [200]
+    assert transport.closed
+
+
+def test_without_a_loop_an_answer_is_written_at_once() -> None:
+    connection, transport = connect(Lane(Recorder(), 10))
+    connection.data_received(ASK)
+    assert transport.statuses == [200]
+    assert isinstance(transport, Transport)
