@@ -28,6 +28,7 @@ from forwardauth.authn.building import ScopeSettings
 from forwardauth.authn.token import TokenEntry
 from forwardauth.cli import main as command
 from forwardauth.config import load
+from forwardauth.config.presets import PRESETS
 from forwardauth.config.settings import UNBUILT, UNBUILT_KINDS, RouteSettings, ServerSettings, Settings
 from forwardauth.core.decide import STATIONS
 from forwardauth.core.lockout import LockoutSettings
@@ -139,6 +140,23 @@ def planned() -> str:
     return f"Settings: {', '.join(words)}. Kinds of authenticators: {', '.join(kinds)}."
 
 
+def presets() -> str:
+    """The routes of every preset."""
+    parts = []
+    for name, routes in PRESETS.items():
+        rows = [
+            (
+                code("-".join(filter(None, (name, each.word)))),
+                " ".join(each.methods),
+                " ".join(map(code, each.paths)),
+                "everybody" if each.public else code("require"),
+            )
+            for each in routes
+        ]
+        parts.append(f"### {name}\n\n{table(('route', 'methods', 'path', 'who may pass'), rows)}")
+    return "\n\n".join(parts)
+
+
 # What callers and operators read.
 
 
@@ -219,6 +237,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "identity": identity_table,
     "metrics": metrics_table,
     "planned": planned,
+    "presets": presets,
     "reasons": reasons_table,
     "stations": stations_list,
     "variables": variables_table,

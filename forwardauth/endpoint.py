@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.credentials import COOKIE, basic_user, without_cookies
-from forwardauth.core.decide import Decision
+from forwardauth.core.decide import Decision, upgrades
 from forwardauth.core.memo import Memo
 from forwardauth.core.model import Identity, RequestView, Subrequest
 from forwardauth.core.reasons import Denial
@@ -16,6 +16,7 @@ from forwardauth.core.reply import Reply, identity_headers
 from forwardauth.core.routes import Place, Route
 from forwardauth.gateways.dialect import Dialect
 from forwardauth.replies import deny
+from forwardauth.replies.login import to_login, wants_page
 from forwardauth.telemetry.audit import Template, template_of
 from forwardauth.telemetry.metrics import Counter, Metrics
 from forwardauth.telemetry.redact import shown
@@ -73,14 +74,7 @@ class Endpoint:
             place = decision.place
             if place is not None and decision.denial is None:
                 outcome.passes = place.route.pass_credentials != "false" or bool(self.snapshot.credential_cookies)
-            if (
-                place is not None
-                and decision.client is not None
-                and not decision.retry_after
-                and len(place.path) <= _LONGEST_SHARED_PATH
-                and self.snapshot.gateway_user is None
-                and not (decision.denial is not None and place.route.errors == "browser")
-            ):
+            if self._is_shared(decision):
                 outcome.template = template_of(view, decision)
                 self._outcomes.put(key, outcome)
         return outcome
@@ -101,11 +95,23 @@ class Endpoint:
         value = view.fields.get(header)
         return shown(value, _LONGEST_USER) if value else None
 
+    def _is_shared(self, decision: Decision) -> bool:
+        """Whether all decisions of this place, denial and identity have one outcome, worth remembering."""
+        place, denial = decision.place, decision.denial
+        if place is None or decision.client is None or len(place.path) > _LONGEST_SHARED_PATH:
+            return False
+        asks_browser = denial is not None and (place.route.errors == "browser" or bool(place.route.login))
+        return not (decision.retry_after or asks_browser or self.snapshot.gateway_user is not None)
+
     def _reply(self, view: RequestView, decision: Decision) -> Reply:
         denial = decision.denial
         if denial is None:
             headers = _ALLOW_HEADERS + identity_headers(decision.identity, self.snapshot.further_names)
             return self.dialect.write(Reply(200, headers))
+        if denial.reason.status == 401 and decision.place is not None and decision.place.route.login:
+            redirect = self._redirect(view, decision.place)
+            if redirect is not None:
+                return self.dialect.write(redirect)
         format_name = self.snapshot.errors if decision.place is None else decision.place.route.errors
         if format_name == "browser" and not (
             self.dialect.carries_html and b"text/html" in view.fields.get(b"accept", b"")
@@ -119,6 +125,12 @@ class Endpoint:
         if reply is None:
             reply = self._denied[key] = self.dialect.write(deny(denial, format_name))
         return reply
+
+    def _redirect(self, view: RequestView, place: Place) -> Reply | None:
+        """Where a browser goes that asks for a page; None for every other client."""
+        if view.method not in (b"GET", b"HEAD") or upgrades(view) or not wants_page(view.fields.get(b"accept", b"")):
+            return None
+        return to_login(place.route.login, view.scheme.decode(), place, view.target)
 
 
 def _passed_credentials(view: RequestView, snapshot: Snapshot, route: Route) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import textwrap
+from collections.abc import Iterator
 
 import click
 
@@ -12,6 +14,8 @@ from forwardauth.config.risks import default_gateways, risks
 from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.requirement import AllOf, AnyOf, Requirement
 from forwardauth.core.routes import Route
+
+PATH_COLUMN = 56
 
 
 @click.command()
@@ -33,16 +37,19 @@ def check(config: str | None) -> None:
 
 def _routes(snapshot: Snapshot) -> list[str]:
     rows = [("route", "methods", "host", "path", "who may pass")]
-    rows += [_row(route) for route in snapshot.routes.routes]
+    rows += [row for route in snapshot.routes.routes for row in _rows(route)]
     rows.append(("-", "*", "*", "anything else", "nobody (403 no_route)"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return ["  ".join([*map(str.ljust, row[:4], widths), row[4]]) for row in rows]
+    return ["  ".join([*map(str.ljust, row[:4], widths), row[4]]).rstrip() for row in rows]
 
 
-def _row(route: Route) -> tuple[str, str, str, str, str]:
+def _rows(route: Route) -> Iterator[tuple[str, str, str, str, str]]:
+    """A row for the route, and more where its paths need them: those of a preset would fill screens."""
     methods = "*" if route.methods is None else ",".join(sorted(method.decode() for method in route.methods))
     who = "everybody" if route.requirement is None else described(route.requirement)
-    return route.name, methods, route.host or "*", " ".join(route.paths), who
+    paths, *further = textwrap.wrap(" ".join(route.paths), PATH_COLUMN, break_long_words=False, break_on_hyphens=False)
+    yield route.name, methods, route.host or "*", paths, who
+    yield from (("", "", "", paths, "") for paths in further)
 
 
 def described(requirement: Requirement) -> str:

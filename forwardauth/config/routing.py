@@ -8,7 +8,8 @@ from forwardauth.authn.building import build_limit, build_methods, path_pattern
 from forwardauth.config.authenticators import NAME
 from forwardauth.config.materials import ConfigurationMaterials, Files
 from forwardauth.config.mistakes import Mistakes, join
-from forwardauth.config.settings import RouteSettings, Settings
+from forwardauth.config.presets import expand, preset_mistakes
+from forwardauth.config.settings import RouteSettings, Settings, is_address
 from forwardauth.core.model import Authenticator
 from forwardauth.core.requirement import AllOf, AnyOf, One, Requirement
 from forwardauth.core.routes import AmbiguousPath, Route, normalise_path, parse_host
@@ -30,16 +31,24 @@ def build_routes(
         if entry is None:
             continue
         path = f"routes[{index}]"
-        route = _build_route(entry, path, settings, authenticators, mistakes)
-        key = (route.host, route.methods, route.paths)
-        if key in seen:
-            mistakes.add(path, f"never reached: {seen[key]} matches the same requests before it")
-        seen.setdefault(key, path)
-        if route.name in names and entry.name is not None:
-            mistakes.add(join(path, "name"), "another route has this name")
-        names.add(route.name)
-        routes.append(route)
+        for key, text in preset_mistakes(entry):
+            mistakes.add(join(path, key), text)
+        built = [_build_route(each, path, settings, authenticators, mistakes) for each in expand(entry)]
+        if built and all(route.paths and _place(route) in seen for route in built):
+            mistakes.add(path, f"never reached: {seen[_place(built[0])]} matches the same requests before it")
+        for route in built:
+            seen.setdefault(_place(route), path)
+            if route.name in names and (entry.name or entry.preset) is not None:
+                mistakes.add(join(path, "name"), "another route has this name")
+            names.add(route.name)
+            # One rate for the entry, however many routes it means.
+            route.limit_key = built[0].limit_key
+        routes += built
     return routes
+
+
+def _place(route: Route) -> tuple[Any, ...]:
+    return route.host, route.methods, route.paths
 
 
 def _build_route(
@@ -49,11 +58,7 @@ def _build_route(
     authenticators: dict[str, Authenticator | None],
     mistakes: Mistakes,
 ) -> Route:
-    patterns = tuple([entry.path] if isinstance(entry.path, str) else entry.path)
-    if not patterns:
-        mistakes.add(join(path, "path"), "expected at least one path")
-    for pattern in patterns:
-        _check_pattern(pattern, join(path, "path"), mistakes)
+    patterns = _build_patterns(entry, join(path, "path"), mistakes)
     if entry.name is not None and not NAME.fullmatch(entry.name):
         mistakes.add(join(path, "name"), "expected a name of letters, digits, _, . and -")
     requirement: Requirement | None = None
@@ -62,7 +67,8 @@ def _build_route(
     elif entry.require is not None:
         requirement = _build_requirement(entry.require, join(path, "require"), authenticators, mistakes)
     elif not entry.public:
-        mistakes.add(path, "expected require (who may pass) or public: true")
+        open_way = "" if entry.preset else " or public: true"
+        mistakes.add(path, f"expected require (who may pass){open_way}")
     if entry.public and entry.encoded_slashes:
         mistakes.add(join(path, "encoded_slashes"), "never on a public route: it could lead to a closed one")
     host = entry.host
@@ -93,7 +99,32 @@ def _build_route(
         origins=frozenset(origin.encode() for origin in entry.origins),
         pass_credentials=pass_credentials,
         encoded_slashes=entry.encoded_slashes,
+        login=_login_address(entry.login, settings.server.public_url, join(path, "login"), mistakes),
     )
+
+
+def _login_address(entry: bool | str, public_url: str | None, path: str, mistakes: Mistakes) -> str:
+    if str(entry).lower() == "true":
+        if public_url is None:
+            mistakes.add(path, "true means /auth/login of server.public_url, which is not set; or name an address")
+        return f"{public_url}".rstrip("/") + "/auth/login"
+    if isinstance(entry, str) and not is_address(entry):
+        mistakes.add(path, "expected true, or an address such as https://auth.example.com/oauth2/start")
+    return str(entry) if entry else ""
+
+
+def _build_patterns(entry: RouteSettings, path: str, mistakes: Mistakes) -> tuple[str, ...]:
+    if entry.path is None:
+        told = any(mistake.path == path or mistake.path.startswith(f"{path}[") for mistake in mistakes.found)
+        if not told:
+            mistakes.add(path, "is missing")
+        return ()
+    patterns = (entry.path,) if isinstance(entry.path, str) else tuple(entry.path)
+    if not patterns:
+        mistakes.add(path, "expected at least one path")
+    for pattern in patterns:
+        _check_pattern(pattern, path, mistakes)
+    return patterns
 
 
 def _check_pattern(pattern: str, path: str, mistakes: Mistakes) -> None:
@@ -113,9 +144,8 @@ def _build_requirement(
     entry: Any, path: str, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
 ) -> Requirement | None:
     """The tree of a `require`; members that are disabled fall out, and nothing left is a mistake."""
-    before = len(mistakes.found)
     requirement = _requirement(entry, path, authenticators, mistakes)
-    told = len(mistakes.found) > before or any(mistake.path.startswith("authenticators") for mistake in mistakes.found)
+    told = any(mistake.path.startswith((path, "authenticators")) for mistake in mistakes.found)
     if requirement is None and not told:
         mistakes.add(path, "every authenticator here is disabled; enable one, or say public: true")
     return requirement

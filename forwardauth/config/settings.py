@@ -41,6 +41,14 @@ def parse_listen(text: str) -> Address:
     return Address(host.strip("[]") or "0.0.0.0", int(port))
 
 
+_WEB_ADDRESS = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?([/?][!$-;=?-Z_a-z~]*)?")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an absolute address that a browser can be sent to: http or https, no user, no fragment."""
+    return _WEB_ADDRESS.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """`server:`. `listen` is for the gateway alone, `public` for people, `admin` for operators.
@@ -49,7 +57,8 @@ class ServerSettings:
     `forwarded_depth` which entry of `X-Forwarded-For` from the right is the client (1: the last).
     `gateway_user_header` carries a user that the gateway says it checked, for the audit alone. `engine` answers
     `/verify`: `httptools` (fast) or `aiohttp`. `admin_token` is the file of the secret for control calls; it is made if
-    it is missing. `max_connections` bounds each listener by itself.
+    it is missing. `max_connections` bounds each listener by itself. `public_url` is the address by which people reach
+    the public listener.
     """
 
     listen: str = "127.0.0.1:9000"
@@ -62,6 +71,7 @@ class ServerSettings:
     engine: str = "httptools"
     admin_token: str | None = None
     max_connections: int = 4096
+    public_url: str | None = None
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """What is wrong, by key."""
@@ -76,23 +86,28 @@ class ServerSettings:
             yield "forwarded_depth", "expected 1 to 16"
         if not 16 <= self.max_connections <= 1_000_000:
             yield "max_connections", "expected 16 to 1000000"
+        if self.public_url is not None and (not is_address(self.public_url) or "?" in self.public_url):
+            yield "public_url", "expected an address such as https://auth.example.com"
         if self.gateways is not None and not self.gateways:
             yield "gateways", "expected at least one; leave the key out to have all"
 
 
 @dataclass(frozen=True, slots=True)
 class RouteSettings:
-    """One of `routes:`; the first that matches wins. Either `public: true` or `require:`.
+    """One of `routes:`; the first that matches wins. Either `public: true` or `require:`, either `path` or `preset`.
 
-    `path` is one pattern or several (`*` only at the end); `host` may begin with `*.` for one label; `methods` are all
-    when absent. `require` is an authenticator's name, `any: […]` or `all: […]`, nested as needed. `preflight` lets a
-    true CORS preflight pass; `rate` holds per identity, on public routes per client; `errors` is a body format;
-    `origins` are other sites whose pages may use cookies and passwords; `pass_credentials` lets the client's
-    credentials through to the backend: `true`, `false`, or `foreign` for those that belong to somebody else.
-    `encoded_slashes` accepts `%2F` in the path, which every other route refuses.
+    `path` is one pattern or several (`*` only at the end); `preset` names a backend and stands for the paths and
+    methods that its clients need; `host` may begin with `*.` for one label; `methods` are all when absent. `require` is
+    an authenticator's name, `any: […]` or `all: […]`, nested as needed. `preflight` lets a true CORS preflight pass;
+    `rate` holds per identity, on public routes per client; `errors` is a body format; `origins` are other sites whose
+    pages may use cookies and passwords; `pass_credentials` lets the client's credentials through to the backend:
+    `true`, `false`, or `foreign` for those that belong to somebody else. `encoded_slashes` accepts `%2F` in the path,
+    which every other route refuses. `login` sends browsers that ask for a page to a login page in place of a 401: its
+    address, or `true` for `/auth/login` of `server.public_url`.
     """
 
-    path: str | list[str]
+    path: str | list[str] | None = None
+    preset: str | None = None
     name: str | None = None
     host: str | None = None
     methods: list[str] | None = None
@@ -104,6 +119,7 @@ class RouteSettings:
     origins: list[str] = field(default_factory=list)
     pass_credentials: bool | str = False
     encoded_slashes: bool = False
+    login: bool | str = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +144,8 @@ UNBUILT = frozenset(
         "people",
         "shared",
         "routes[].inject",
-        "routes[].login",
-        "routes[].preset",
         "routes[].resource",
         "routes[].models",
-        "server.public_url",
     }
 )
 """Settings of the contract that this version refuses by name, because nothing implements them."""

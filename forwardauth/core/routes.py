@@ -145,6 +145,8 @@ def _check_name(name: str) -> None:
 class Route:
     """What a host, path and method require. `requirement` is None where the route is public.
 
+    `login` is where browsers are sent that may not pass, empty where they read a 401 like everybody.
+
     `limit_key` tells its rate limit from that of every other route, and stays the same through a reload: routes without
     a name are called by their path, which two hosts may share.
     """
@@ -160,6 +162,7 @@ class Route:
     origins: frozenset[bytes] = frozenset()
     pass_credentials: str = "false"
     encoded_slashes: bool = False
+    login: str = ""
     limit_key: str = field(init=False, default="")
     _host_name: str = field(init=False, default="")
     _host_port: int | None = field(init=False, default=None)

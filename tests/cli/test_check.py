@@ -50,3 +50,22 @@ def test_it_prints_no_secret(tmp_path: Path) -> None:
     _, out, err = check(tmp_path, CONFIGURATION)
     assert "right-token" not in out + err
     assert "MXmmXv8l" not in out + err
+
+
+def test_the_paths_of_a_preset_stand_below_each_other(tmp_path: Path) -> None:
+    text = CONFIGURATION + "  - {preset: vllm, host: gpu.example.com, require: ci}\n"
+    code, out, _ = check(tmp_path, text)
+    assert code == 0
+    lines = out.splitlines()
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("vllm ")]
+    assert lines[first].split() == [
+        "vllm",
+        "POST",
+        "gpu.example.com",
+        "/v1/chat/completions",
+        "/v1/chat/completions/batch",
+        "ci",
+    ]
+    assert lines[first + 1].split() == ["/v1/completions", "/v1/responses", "/v1/messages"]
+    assert any(line.split()[:3] == ["vllm-health", "GET,HEAD", "gpu.example.com"] for line in lines)
+    assert max(map(len, lines)) < 140

@@ -93,7 +93,6 @@ def test_a_mistake_has_its_path_and_what_was_expected(text: str, path: str, said
         ("shared: redis://x", "shared"),
         ("inject: {claude: {}}", "inject"),
         ("people: {registration: closed}", "people"),
-        ("server: {public_url: 'https://auth.example.com'}", "server.public_url"),
     ],
 )
 def test_a_setting_that_nothing_implements_is_refused_by_name(text: str, path: str) -> None:
