@@ -144,7 +144,7 @@ async def test_the_endpoint_accepts_any_method(ask: Ask, method: str) -> None:
         ("/verify/", 404),
         ("/verify/traefik/", 404),
         ("/verify/Traefik", 404),
-        ("/verify/caddy", 404),
+        ("/verify/apisix", 404),
         ("/verify/%74raefik", 404),
         ("/verify/../health", 404),
         ("/verify/..%2fhealth", 404),
@@ -155,11 +155,12 @@ async def test_the_endpoint_accepts_any_method(ask: Ask, method: str) -> None:
     ],
 )
 async def test_only_the_exact_raw_paths_exist(ask: Ask, endpoint: str, expected: int) -> None:
+    """Attack: reach a path of another listener, or `/health` through the endpoint (THREATS 10, 39)."""
     assert status(await ask(subrequest(endpoint=endpoint))) == expected
 
 
 async def test_the_endpoint_takes_nothing_from_its_own_query(ask: Ask) -> None:
-    """Caddy and Envoy append the client's query to the endpoint's."""
+    """Caddy and Envoy append the client's query to the endpoint's (THREATS 11)."""
     asked = subrequest(endpoint="/verify/traefik?allow=1&scope=admin&X-API-Token=right-token")
     assert status(await ask(asked)) == 401
 
@@ -170,6 +171,7 @@ async def test_the_endpoint_takes_nothing_from_its_own_query(ask: Ask) -> None:
     ids=["host", "uri", "for", "credential"],
 )
 async def test_a_repeated_header_that_decides_is_400(ask: Ask, lines: tuple[str, ...]) -> None:
+    """Attack: two lines, of which one is believed (THREATS 3)."""
     assert status(await ask(subrequest(*lines))) == 400
 
 
@@ -179,7 +181,7 @@ async def test_a_missing_host_is_400(ask: Ask) -> None:
 
 
 async def test_an_announced_body_is_answered_and_the_connection_closed(ask: Ask) -> None:
-    """What stands behind the headers is never taken for the next gateway request."""
+    """What stands behind the headers is never taken for the next gateway request (THREATS 41)."""
     smuggled = subrequest("X-API-Token: right-token")
     asked = subrequest(f"Content-Length: {len(smuggled)}") + smuggled
     answer = await ask(asked)
@@ -189,6 +191,7 @@ async def test_an_announced_body_is_answered_and_the_connection_closed(ask: Ask)
 
 
 async def test_large_headers_pass(ask: Ask) -> None:
+    """Attack: headers beyond a server's default limits (THREATS 32)."""
     assert status(await ask(subrequest("X-API-Token: right-token", "X-Other: " + "y" * 32_768))) == 200
     assert status(await ask(subrequest("X-API-Token: " + "y" * 32_768))) == 401
 
@@ -204,3 +207,13 @@ async def test_pass_credentials_repeats_them_under_their_own_names(ask: Ask) -> 
     answer = await ask(subrequest("X-API-Token: right-token", "Authorization: Bearer backend", uri="/kept/x"))
     assert ("x-api-token", "right-token") in headers(answer)
     assert ("authorization", "Bearer backend") in headers(answer)
+
+
+async def test_an_endpoint_with_the_path_behind_it_reads_that_path(ask: Ask) -> None:
+    """Envoy asks with the client's own request behind its prefix, also where the application is mounted below one."""
+    asked = b"%b /verify/envoy%b HTTP/1.1\r\nHost: api.example.com\r\nX-Forwarded-Proto: https\r\n"
+    asked += b"X-Forwarded-For: 192.0.2.7\r\nX-API-Token: %b\r\n\r\n"
+    assert status(await ask(asked % (b"POST", b"/v1/x?a=b", b"right-token"))) == 200
+    assert status(await ask(asked % (b"POST", b"/v1/x", b"wrong-token"))) == 401
+    assert status(await ask(asked % (b"GET", b"/../traefik", b"right-token"))) == 400
+    assert status(await ask(asked % (b"GET", b"", b"right-token"))) == 404

@@ -14,14 +14,19 @@ from forwardauth.config.risks import default_gateways, risks
 from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.requirement import AllOf, AnyOf, Requirement
 from forwardauth.core.routes import Route
+from forwardauth.gateways import GATEWAYS
 
 PATH_COLUMN = 56
 
 
 @click.command()
 @click.option("--config", metavar="FILE", help="The configuration (FORWARDAUTH_CONFIG).")
-def check(config: str | None) -> None:
-    """Validate a configuration; print the routes in the order in which they are tried."""
+@click.option("--gateway", type=click.Choice(sorted(GATEWAYS)), help="Print what this gateway's file must hold.")
+def check(config: str | None, gateway: str | None) -> None:
+    """Validate a configuration; print the routes in the order in which they are tried.
+
+    With a gateway: the header lists of its shipped file, for the names of this configuration.
+    """
     try:
         configuration = load(Overrides(config), os.environ, secrets.token_bytes(32))
     except ConfigurationError as failure:
@@ -31,6 +36,9 @@ def check(config: str | None) -> None:
     click.echo(f"gateways: {', '.join(snapshot.dialects)}")
     for line in _routes(snapshot):
         click.echo(line)
+    if gateway is not None:
+        for block in GATEWAYS[gateway].blocks(snapshot.names):
+            click.echo(f"\n# deploy/{block.file}, {block.where}\n{block.text}")
     for risk in risks(snapshot, default_gateways()):
         click.echo(f"warning: {risk.text}", err=True)
 

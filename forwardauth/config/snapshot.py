@@ -23,6 +23,7 @@ from forwardauth.core.reply import IDENTITY_FIELDS
 from forwardauth.core.routes import RouteTable
 from forwardauth.gateways import GATEWAYS
 from forwardauth.gateways.dialect import Dialect
+from forwardauth.gateways.lines import Names
 
 # The names that every shipped gateway file strips; what a configuration adds, its own lines must strip.
 _ALWAYS_CREDENTIALS = {"Authorization": AUTHORIZATION, "X-API-Key": b"x-api-key", "X-API-Token": b"x-api-token"}
@@ -57,6 +58,12 @@ class Snapshot:
     settings: Settings
     trusted: tuple[Any, ...]
     _trust: Memo[str, bool] = field(default_factory=lambda: Memo(4096))
+
+    @property
+    def names(self) -> Names:
+        """The header names that a gateway's file must hold."""
+        further = [name for names in self.further_names.values() for name in names]
+        return Names((*IDENTITY_FIELDS.values(), *further), tuple(self.credential_headers.values()))
 
     def trusts(self, peer: str | None) -> bool:
         """Whether a TCP neighbour may ask; a unix socket (None) is guarded by its file's mode."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from forwardauth.core.model import RequestView, Subrequest
 from forwardauth.core.reply import Reply
+from forwardauth.gateways.lines import Block, Names
 
 SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 
@@ -16,7 +17,7 @@ class Dialect:
     `path` is its endpoint, and with `below` all that stands behind it and a slash; `headers` are the gateway headers
     that it reads, in lower case. `read` fills a view whose fields are sorted already, and sets `unreadable` for what is
     missing, empty or unreadable. `write` turns a reply into one that the gateway carries to the client; `carries_html`
-    whether a page can travel.
+    whether a page can travel. `blocks` are the lines of the gateway's file for a configuration's header names.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Dialect:
     headers: frozenset[bytes]
     read: Callable[[Subrequest, RequestView], None]
     write: Callable[[Reply], Reply]
+    blocks: Callable[[Names], tuple[Block, ...]]
     carries_html: bool = True
     below: bool = False
 

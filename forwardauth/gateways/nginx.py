@@ -9,6 +9,14 @@ also cost the kept connection), and the include gives it to the client.
 from forwardauth.core.model import RequestView, Subrequest
 from forwardauth.core.reply import Reply
 from forwardauth.gateways.dialect import SCHEMES, Dialect
+from forwardauth.gateways.lines import Block, Names
+
+# Variables of the include, behind $forwardauth_.
+_INCLUDED = frozenset(
+    {"user", "email", "groups", "tenant", "key", "method", "deny_status", "deny_type", "deny_body", "deny_location"}
+    | {"content_type_options", "cache_control", "retry_after", "retry_after_ms", "ratelimit", "ratelimit_policy"}
+    | {"should_retry"}
+)
 
 _URL, _METHOD, _FOR = b"x-original-url", b"x-original-method", b"x-forwarded-for"
 
@@ -48,4 +56,31 @@ def write(reply: Reply) -> Reply:
     return Reply(401 if reply.status == 401 else 403, kept + carried)
 
 
-NGINX = Dialect("nginx", "/verify/nginx", frozenset({_URL, _METHOD, _FOR}), read, write, carries_html=False)
+def blocks(names: Names) -> tuple[Block, ...]:
+    """Who is calling, and whose credentials stay here."""
+    file = "nginx/forwardauth-location.conf"
+    return (
+        Block(file, "identity", _taken_over(names.identity)),
+        Block(file, "credentials", _taken_over(names.credentials)),
+    )
+
+
+def _taken_over(names: tuple[str, ...]) -> str:
+    """Each header from our answer to the backend's request; an empty value removes it."""
+    variables = {name: "$forwardauth_" + _variable(name) for name in names}
+    upstream = {name: "$upstream_http_" + name.lower().replace("-", "_") for name in names}
+    return "\n".join(
+        [f"auth_request_set {variables[name]} {upstream[name]};" for name in names]
+        + [f"proxy_set_header {name} {variables[name]};" for name in names]
+    )
+
+
+def _variable(name: str) -> str:
+    """`user` for X-Auth-User and `remote_user` for Remote-User, never a name that the include has for another thing."""
+    short = name.lower().removeprefix("x-auth-").replace("-", "_")
+    return f"{short}_header" if short in _INCLUDED and not name.startswith("X-Auth-") else short
+
+
+NGINX = Dialect(
+    "nginx", "/verify/nginx", frozenset({_URL, _METHOD, _FOR}), read, write, carries_html=False, blocks=blocks
+)

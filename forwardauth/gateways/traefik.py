@@ -6,5 +6,17 @@ are deleted from the client's request and set from ours, so what our 200 does no
 
 from forwardauth.gateways.dialect import Dialect, as_it_is
 from forwardauth.gateways.forwarded import HEADERS, read_forwarded
+from forwardauth.gateways.lines import Block, Names
 
-TRAEFIK = Dialect("traefik", "/verify/traefik", HEADERS, read_forwarded, as_it_is)
+
+def blocks(names: Names) -> tuple[Block, ...]:
+    """What is deleted and set, beside the `X-Auth-` headers that the file's expression names."""
+    listed = [*names.credentials, *(name for name in names.identity if not name.startswith("X-Auth-"))]
+    label = "- traefik.http.middlewares.forwardauth.forwardauth.authresponseheaders="
+    return (
+        Block("traefik/dynamic.yml", "forwardAuth", "\n  - ".join(["authResponseHeaders:", *listed])),
+        Block("traefik/compose.yml", "labels", label + ",".join(listed)),
+    )
+
+
+TRAEFIK = Dialect("traefik", "/verify/traefik", HEADERS, read_forwarded, as_it_is, blocks=blocks)

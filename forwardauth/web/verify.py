@@ -42,10 +42,10 @@ def verify_routes(answerer: Answerer, prefix: str = "") -> list[web.RouteDef]:
 def _asking(answerer: Answerer, prefix: bytes) -> _Asking:
     async def ask(request: web.Request) -> web.StreamResponse:
         headers = list(request.raw_headers)
-        target = request.raw_path.encode("utf-8", "surrogateescape")
+        target = request.raw_path.encode("utf-8", "surrogateescape").removeprefix(prefix)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         subrequest = Subrequest(request.method.encode(), target, headers, peer[0] if isinstance(peer, tuple) else None)
-        answer = answerer.answer(target.partition(b"?")[0].removeprefix(prefix), subrequest)
+        answer = answerer.answer(target.partition(b"?")[0], subrequest)
         reply = answer if isinstance(answer, Reply) else await answer
         return _response(reply, close=request.body_exists)
 

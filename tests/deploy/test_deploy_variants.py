@@ -31,6 +31,8 @@ routes:
 """
 )
 
+EDGE = "127.0.0.9"
+
 
 def edited(path: Path, changes: dict[str, str]) -> None:
     text = path.read_text()
@@ -71,6 +73,34 @@ class TraefikWithTheCdnsAddresses(TraefikBehindCdn):
         return command
 
 
+class NginxBehindCdn(Nginx):
+    """The documented variant; the CDN's only edge is 127.0.0.9."""
+
+    name = "nginx-behind-cdn"
+
+    def command(self) -> list[str | Path]:
+        command = super().command()
+        ranges, server = (
+            block.replace("198.51.100.0/24", f"{EDGE}/32")
+            for word in ("geo $realip", "set_real_ip_from")
+            for block in fenced("nginx.md", "nginx")
+            if word in block
+        )
+        changes = {
+            r"    include forwardauth-upstream.conf;\n": f"include forwardauth-upstream.conf;\n{ranges}",
+            r"    include forwardauth-server.conf;\n": f"include forwardauth-server.conf;\n{server}",
+        }
+        edited(self.folder / "nginx.conf", changes)
+        return command
+
+    def _routes(self) -> bool:
+        """True once it listens: this process is no edge of the CDN."""
+        try:
+            return Client(self.port, "127.0.0.1").get("/health").status == 403
+        except OSError:
+            return False
+
+
 class CoolifyRaw(Coolify):
     """Raw Compose Deployment: the labels are what is written, and nothing else."""
 
@@ -99,7 +129,10 @@ class NginxInterceptingErrors(Nginx):
 def test_a_trusted_address_does_not_choose_what_is_judged(
     deploy: Deploy, backend: Backend, gateway: type[TraefikFile], name: str, value: str
 ) -> None:
-    """An entry point that trusts the CDN keeps the X-Forwarded-* that came through it, a client's among them."""
+    """An entry point that trusts the CDN keeps the X-Forwarded-* that came through it, a client's among them.
+
+    (THREATS 44)
+    """
     client = deploy(gateway, HEADER_TOKEN).client()
     assert client.get("/v1/models", (name, value)).status == 401
     assert client.get("/v1/models", token()).status == 200
@@ -107,6 +140,7 @@ def test_a_trusted_address_does_not_choose_what_is_judged(
 
 
 def test_the_cdns_client_is_the_one_who_is_locked_out(deploy: Deploy) -> None:
+    """Attack: five bad keys through one edge of a CDN (THREATS 44, 50)."""
     site = deploy(TraefikWithTheCdnsAddresses, DEPTH)
     for status in (401, 401, 401, 401, 401, 429):
         guess = site.client().get("/v1/models", token("guessed"), ("X-Forwarded-For", "198.51.100.7"))
@@ -114,7 +148,27 @@ def test_the_cdns_client_is_the_one_who_is_locked_out(deploy: Deploy) -> None:
     assert site.client().get("/v1/models", token(), ("X-Forwarded-For", "198.51.100.8")).status == 200
 
 
+def test_behind_a_cdn_nginx_tells_the_clients_own_address(deploy: Deploy, backend: Backend) -> None:
+    site = deploy(NginxBehindCdn, HEADER_TOKEN)
+    edge = Client(site.gateway.port, EDGE)
+    for number, status in enumerate((401, 401, 401, 401, 401, 429)):
+        # Attack: another address in front of the CDN's entry with every guess.
+        chain = f"203.0.113.{number}, 198.51.100.7"
+        assert edge.get("/v1/models", token("guessed"), ("X-Forwarded-For", chain)).status == status
+    assert edge.get("/v1/models", token(), ("X-Forwarded-For", "198.51.100.8")).status == 200
+    assert backend.last.one("X-Forwarded-For") == "198.51.100.8"
+
+
+def test_nobody_comes_past_the_cdn_to_nginx(deploy: Deploy, backend: Backend) -> None:
+    """Attack: the origin's own address, and an X-Forwarded-For as the CDN would write it."""
+    stranger = deploy(NginxBehindCdn, HEADER_TOKEN).client()
+    for headers in ([token()], [token(), ("X-Forwarded-For", "198.51.100.8")]):
+        assert stranger.get("/v1/models", *headers).status == 403
+    assert not backend.seen
+
+
 def test_a_refusal_of_the_backend_plants_nothing(deploy: Deploy, backend: Backend) -> None:
+    """Attack: a backend whose 403 nginx sends through the location of denials (THREATS 36)."""
     client = deploy(NginxInterceptingErrors, HEADER_TOKEN).client()
     answer = client.get("/v1/refuses", token())
     assert answer.status == 403

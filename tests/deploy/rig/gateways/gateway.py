@@ -27,6 +27,10 @@ class Gateway(ABC):
     stop_signal = signal.SIGTERM
     # What a client gets when the service does not answer. Whatever it is, the backend is not asked.
     service_down = (500, 502)
+    # What a client gets that sends two Host lines: a 400, unless the gateway makes one name of them that nobody has.
+    two_hosts = 400
+    # Whether a denial to HEAD names the type of the body that GET would get (RFC 9110 9.3.2 leaves it open).
+    types_head = True
     # Checks a password of its own (rig.setups.HTPASSWD) before the service is asked.
     asks_password = False
 
