@@ -1,0 +1,5 @@
+from tests.deploy.conformance.suite import Conformance
+
+
+class TestTraefikLabels(Conformance):
+    gateway = "traefik-labels"
