@@ -23,7 +23,10 @@ from forwardauth.telemetry.redact import shown
 
 _ALLOW_HEADERS = (("Cache-Control", "no-store"),)
 _LONGEST_USER = 256
-_LONGEST_SHARED_PATH = 512
+
+# A stranger makes an entry for each path: at most 16,384 of them, 19 MB with the places that they hold.
+_OUTCOMES = 8192
+_LONGEST_SHARED_PATH = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +48,7 @@ class Endpoint:
         self.path = dialect.path.encode() + (b"/" if dialect.below else b"")
         self._names = snapshot.header_names[dialect.name]
         self._metrics = metrics
-        self._outcomes: Memo[tuple[Place | None, Denial | None, Identity], Outcome] = Memo(16_384)
+        self._outcomes: Memo[tuple[Place | None, Denial | None, Identity], Outcome] = Memo(_OUTCOMES)
         self._denied: dict[tuple[Denial, str], Reply] = {}
 
     def read(self, subrequest: Subrequest) -> RequestView:
