@@ -27,7 +27,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line, where cases were sent at all."""
     stats = terminalreporter.stats
     passed = ways_of([report for report in stats.get("passed", []) if report.when == "call"])
-    failed = ways_of([*stats.get("failed", []), *stats.get("error", [])])
+    # An error may be that of a file which could not be read: it is about no way.
+    wrong = [*stats.get("failed", []), *stats.get("error", [])]
+    failed = ways_of([report for report in wrong if isinstance(report, pytest.TestReport)])
     if passed or failed:
         terminalreporter.section("conformance")
         terminalreporter.write_line(sentence(passed, failed))
