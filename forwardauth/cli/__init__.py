@@ -4,6 +4,7 @@ import click
 
 from forwardauth import __version__
 from forwardauth.cli.check import check
+from forwardauth.cli.doctor import doctor
 from forwardauth.cli.explain import explain
 from forwardauth.cli.serve import serve
 
@@ -17,3 +18,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check)
 main.add_command(explain)
+main.add_command(doctor)
