@@ -150,6 +150,7 @@ def test_both_engines_give_the_same_verdicts(process: Process, engine: str) -> N
 
 
 def test_each_listener_answers_404_to_the_paths_of_the_others(running: Process) -> None:
+    """Attack: ask for a verdict where operators ask, or for metrics where gateways ask (THREATS 39)."""
     for path in ("/metrics", "/ready", "/control/lockouts", "/auth/login"):
         assert running.ask(path)[0] == 404
     for path in ("/verify/traefik", "/verify/nginx", "/health", "/auth/login"):
@@ -157,6 +158,7 @@ def test_each_listener_answers_404_to_the_paths_of_the_others(running: Process) 
 
 
 def test_a_changed_configuration_is_in_force_without_a_restart(running: Process) -> None:
+    """Attack: go on with a key that was taken away (THREATS 31)."""
     running.configure(token="new-token")
     wait_until(lambda: 'reloads_total{result="success"} 1.0' in running.metrics(), running)
     assert running.verify("new-token") == 200
@@ -179,6 +181,7 @@ def test_sighup_reads_the_configuration_again(running: Process) -> None:
 
 
 def test_a_bad_reload_keeps_the_old_configuration_and_says_so(running: Process) -> None:
+    """Attack on the operator: a save that went wrong (THREATS 34, 52)."""
     (running.folder / "forwardauth.yml").write_text("routes: [{path: /*, requir: ci}]\n")
     wait_until(lambda: "routes[0].requir: unknown key; did you mean require?" in running.log.read_text(), running)
     assert 'reloads_total{result="failure"}' in running.metrics()
@@ -189,6 +192,7 @@ def test_a_bad_reload_keeps_the_old_configuration_and_says_so(running: Process) 
 
 
 def test_a_missing_file_at_reload_keeps_the_old_users_and_its_return_is_seen(running: Process) -> None:
+    """Attack on the operator: a file that is gone for a moment (THREATS 34, 52)."""
     (running.folder / "users").rename(running.folder / "elsewhere")
     wait_until(lambda: 'reloads_total{result="failure"} 1.0' in running.metrics(), running)
     assert running.verify("right-token") == 200
@@ -250,6 +254,7 @@ def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -
 
 
 def test_it_refuses_to_start_without_a_key_and_says_what_to_set(tmp_path: Path) -> None:
+    """Attack on the operator: no configuration at all, which could mean "everybody" (THREATS 35)."""
     for environment in ({}, {"FORWARDAUTH_TOKEN": ""}, {"FORWARDAUTH_DISABLE_AUTH": "false"}):
         refused = run("serve", cwd=tmp_path, environment=environment)
         assert refused.returncode == 2
@@ -328,6 +333,7 @@ def control(process: Process, path: str, **headers: str) -> tuple[int, bytes]:
 
 
 def test_control_calls_need_the_admin_token_a_host_of_ours_and_post_to_change(running: Process) -> None:
+    """Attack: change the running service from a web page, by a name of its own (DNS rebinding) (THREATS 39)."""
     file = running.folder / "admin.token"
     assert file.stat().st_mode & 0o777 == 0o600
     right = {"Authorization": f"Bearer {file.read_text().strip()}"}

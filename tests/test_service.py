@@ -142,7 +142,10 @@ async def test_ten_parallel_requests_with_one_right_password_are_ten_times_200(
 
 
 async def test_parallel_guesses_do_not_slip_through_the_lockout(service: Service, checks: Checks) -> None:
-    """Twelve guesses at once: without reservations all twelve would be hashed before the first failure counts."""
+    """Twelve guesses at once: without reservations all twelve would be hashed before the first failure counts.
+
+    (THREATS 19)
+    """
     checks.right = {"guess11"}
     waiting = [asyncio.ensure_future(answer(service, asked("/staff/x", basic(f"guess{n}")))) for n in range(12)]
     await settle()
@@ -166,7 +169,10 @@ async def test_at_most_one_check_of_a_client_is_in_flight_and_others_go_on(servi
 async def test_a_token_guess_waits_while_a_password_check_could_fill_the_limit(
     service: Service, checks: Checks
 ) -> None:
-    """Four failures, and a fifth in a slow check: a sixth attempt by token must not be judged before it is settled."""
+    """Four failures, and a fifth in a slow check: a sixth attempt by token must not be judged before it is settled.
+
+    (THREATS 19)
+    """
     for _ in range(4):
         await answer(service, asked("/v1", (b"X-API-Token", b"wrong")))
     slow = asyncio.ensure_future(answer(service, asked("/staff/x", basic("wrong"))))
@@ -195,6 +201,7 @@ async def test_the_waiting_line_is_bounded_and_busy_is_nobodys_failure(service: 
 
 
 async def test_one_client_cannot_fill_the_line_for_all_others(service: Service, checks: Checks) -> None:
+    """Attack: queue so many slow checks that nobody else is judged (THREATS 20)."""
     waiting = [asyncio.ensure_future(answer(service, asked("/staff/x", basic(f"guess{n}")))) for n in range(CHECKS)]
     await settle()
     assert sum(task.done() for task in waiting) == CHECKS - CHECKS_PER_CLIENT
@@ -219,6 +226,8 @@ async def test_behind_a_cdn_every_user_name_waits_for_itself(service: Service, c
 async def test_a_fault_inside_the_decision_is_503_and_nobodys_failure(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, audit: AuditLog
 ) -> None:
+    """Attack: find what makes us fail: it denies, and locks nobody out (THREATS 34)."""
+
     def broken(*arguments: object) -> None:
         raise RuntimeError("a bug with right-token in its text")
 
@@ -235,6 +244,8 @@ async def test_a_fault_inside_the_decision_is_503_and_nobodys_failure(
 
 
 async def test_a_fetcher_that_fails_is_503_and_nobodys_failure(configuration: Configuration, audit: AuditLog) -> None:
+    """Attack: exhaust what the decision needs: it denies, and locks nobody out (THREATS 34)."""
+
     async def broken(need: Need) -> bool:
         raise OSError("no threads left")
 
@@ -248,6 +259,7 @@ async def test_a_fetcher_that_fails_is_503_and_nobodys_failure(configuration: Co
 async def test_an_untrusted_peer_is_refused_and_nothing_that_it_sent_is_read(
     service: Service, audit: AuditLog, tmp_path: Path
 ) -> None:
+    """Attack: ask for a verdict from outside, with a good token (THREATS 1)."""
     reply = await answer(service, asked("/health", TOKEN, peer="8.8.8.8"))
     assert reply.status == 403
     audit.close()
@@ -312,7 +324,10 @@ async def test_a_stranger_cannot_make_the_gateways_user_long(service: Service, a
 
 
 async def test_a_known_credential_passes_a_block_and_an_unknown_one_does_not(service: Service) -> None:
-    """One typo in an office must not stop the office; a guesser must not learn that a guess was right."""
+    """One typo in an office must not stop the office; a guesser must not learn that a guess was right.
+
+    (THREATS 22, 50)
+    """
     assert (await answer(service, asked("/v1", TOKEN))).status == 200
     for _ in range(5):
         assert (await answer(service, asked("/v1", (b"X-API-Token", b"wrong")))).status == 401
@@ -346,6 +361,7 @@ async def test_real_hashes_are_compared_in_a_thread(configuration: Configuration
 async def test_no_secret_reaches_audit_metrics_or_replies(
     service: Service, checks: Checks, audit: AuditLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Attack: read the logs, the metrics or an answer instead of guessing (THREATS 38)."""
     checks.gate.set()
     secrets = ("right-token", "hunter2-guess", "correct", "hunter3-guess")
     replies = [

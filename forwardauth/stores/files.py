@@ -27,12 +27,12 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, without a byte order mark. Raises OSError or ValueError with what is wrong."""
-    if not path.is_file():
-        raise ValueError(f"{path} is no file" if path.exists() else f"{path} does not exist")
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path} is larger than 64 MiB")
+    """The text of a file, without a byte order mark. Raises ValueError with what is wrong."""
     try:
+        if not path.is_file():
+            raise ValueError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"{path} is larger than 64 MiB")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no UTF-8 text") from None

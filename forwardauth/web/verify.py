@@ -34,9 +34,13 @@ def verify_routes(answerer: Answerer, prefix: str = "") -> list[web.RouteDef]:
     """Routes for `/verify/…` and `/health` below a prefix."""
     handler = _asking(answerer, prefix.encode())
     return [
-        web.route("*", f"{prefix}/verify/{{rest:.*}}", handler),
-        web.route("*", f"{prefix}/health", handler),
+        web.route("*", f"{prefix}/verify/{{rest:.*}}", handler, expect_handler=_expect_nothing),
+        web.route("*", f"{prefix}/health", handler, expect_handler=_expect_nothing),
     ]
+
+
+async def _expect_nothing(request: web.Request) -> None:
+    """No interim answer and no 417 to an `Expect` that a gateway passes on from its client: no body is waited for."""
 
 
 def _asking(answerer: Answerer, prefix: bytes) -> _Asking:
@@ -60,6 +64,8 @@ def _response(reply: Reply, close: bool) -> web.Response:
     response.headers["Content-Type"] = reply.content_type
     if not reply.content_type:
         del response.headers["Content-Type"]
+    # Which aiohttp leaves out where a HEAD is answered without a body.
+    response.headers["Content-Length"] = str(len(reply.body))
     if close:
         response.force_close()
     return response

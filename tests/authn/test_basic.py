@@ -55,7 +55,7 @@ def test_an_unknown_user_costs_what_the_costliest_known_one_costs(user: str) -> 
 
 
 def test_every_user_and_password_is_a_fact_of_its_own() -> None:
-    """Attack: a remembered success for somebody else, or for an old password."""
+    """Attack: a remembered success for somebody else, or for an old password (THREATS 23)."""
     pairs = [("bob", "password"), ("bob", "passwor"), ("ann", "password"), ("bo", "bpassword"), ("bobp", "assword")]
     changed = snapshot(CONFIGURATION, files={"users.htpasswd": HTPASSWD.replace("bob:{SHA}W", "bob:{SHA}X")})
     after = changed.authenticators["staff"].judge(fields(basic("bob", "password")), client(), NO_FACTS, Now(0.0, 0.0))

@@ -165,7 +165,7 @@ def test_disabled_members_fall_out(require: str, left: str) -> None:
 
 @pytest.mark.parametrize("require", ["closed", "{any: [closed]}", "{all: [closed, {any: [closed]}]}"])
 def test_a_requirement_of_which_nothing_is_left_is_a_mistake(require: str) -> None:
-    """Attack on the operator: switch one authenticator off, and its routes are open."""
+    """Attack on the operator: switch one authenticator off, and its routes are open (THREATS 35)."""
     found = mistakes(
         f"{authenticators(closed=f'{{enabled: false, {CI[1:]}')}routes: [{{path: /*, require: {require}}}]"
     )

@@ -46,7 +46,7 @@ def test_the_client_is_the_entry_at_the_depth_and_a_plain_address(depth: int, va
 def test_what_a_client_puts_before_the_gateways_entries_never_changes_who_it_is(
     depth: int, entries: list[str], prefix: str
 ) -> None:
-    """Attack: send `X-Forwarded-For` oneself; the gateway appends to it (PR#3478)."""
+    """Attack: send `X-Forwarded-For` oneself; the gateway appends to it (PR#3478, THREATS 12)."""
     reader = ClientReader(depth)
     true = ", ".join(entries[-depth:]).encode()
     honest, forged = reader.read(true), reader.read(prefix.encode("utf-8", "surrogatepass") + b", " + true)
@@ -141,7 +141,7 @@ def test_an_exempt_address_is_counted_per_user_name_and_never_as_a_whole() -> No
     ],
 )
 def test_networks_hold_addresses_in_both_spellings(names: list[str], address: str, inside: bool) -> None:
-    """Attack: `::ffff:10.0.0.5` slips past, or into, a rule for 10.0.0.0/8 (7jmw)."""
+    """Attack: `::ffff:10.0.0.5` slips past, or into, a rule for 10.0.0.0/8 (7jmw, THREATS 13)."""
     assert within(parse_address(address), parse_networks(names)) is inside
 
 
@@ -153,4 +153,5 @@ def test_what_is_no_network_is_told(word: str) -> None:
 
 @given(st.ip_addresses(v=4))
 def test_an_address_is_one_address_in_both_families(address: object) -> None:
+    """Attack: be two clients by writing one address in two families (THREATS 13)."""
     assert parse_address(f"::ffff:{address}") == ip_address(str(address))

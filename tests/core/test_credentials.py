@@ -85,7 +85,7 @@ def test_a_cookie_is_found_by_its_name(line: str, found: Presented) -> None:
 
 @given(st.lists(st.sampled_from(["good", "bad"]), min_size=2, max_size=4))
 def test_two_cookies_of_one_name_are_never_one_that_somebody_knows(values: list[str]) -> None:
-    """Attack: a sibling domain sets a second cookie, and gateway and backend take different ones."""
+    """Attack: a sibling domain sets a second cookie, and gateway and backend take different ones (THREATS 3)."""
     found = CookieSource(b"key").find(fields(("Cookie", "; ".join(f"key={value}" for value in values))))
     assert found == (values[0].encode() if len(set(values)) == 1 else found)
     assert len(set(values)) == 1 or found not in (b"good", b"bad", None)

@@ -35,7 +35,10 @@ PROTECTED = {
 @pytest.mark.parametrize("separator", [b"_", b".", b"~", b"--", b"", b"!", b"'", b"-_"])
 @pytest.mark.parametrize("name", PROTECTED.values(), ids=PROTECTED.keys())
 def test_a_look_alike_is_a_400(name: bytes, separator: bytes) -> None:
-    """Attack: gateways pass `X_Auth_User` and `X.Auth.User`, and CGI and WSGI read them as `X-Auth-User` (64484)."""
+    """Attack: gateways pass `X_Auth_User` and `X.Auth.User`, and CGI and WSGI read them as `X-Auth-User` (64484).
+
+    (THREATS 4, 45)
+    """
     for alike in {name.replace(b"-", separator), name.lower().replace(b"-", separator), name + b"_", b"." + name}:
         if alike.lower() != name.lower():
             assert KIND(alike) is LOOKALIKE, alike

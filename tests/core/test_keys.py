@@ -45,7 +45,7 @@ PARTS = st.lists(st.binary(max_size=6), max_size=4)
 
 @given(PARTS, PARTS)
 def test_a_fingerprint_is_the_same_only_for_the_same_parts(first: list[bytes], second: list[bytes]) -> None:
-    """Attack: ("a", "bc") in the place of ("ab", "c") (CVE 32701)."""
+    """Attack: ("a", "bc") in the place of ("ab", "c") (CVE 32701, THREATS 23)."""
     assert (fingerprint(b"key", *first) == fingerprint(b"key", *second)) is (first == second)
 
 

@@ -158,7 +158,7 @@ def test_settings_may_change_while_counts_and_blocks_stay() -> None:
 
 
 def test_parallel_guesses_do_not_slip_through() -> None:
-    """Attack: send a hundred guesses at once, before the first has failed."""
+    """Attack: send a hundred guesses at once, before the first has failed (THREATS 19)."""
     table = Lockout(LockoutSettings())
     fail(table, 2, 0.0)
     table.reserve(ME)
@@ -230,6 +230,7 @@ def test_a_live_block_never_goes_and_what_finds_no_place_is_only_counted() -> No
     st.lists(st.tuples(st.integers(0, 30), st.floats(0, 50)), max_size=300),
 )
 def test_it_is_bounded_and_forgets_no_live_block(size: int, attempts: list[tuple[int, float]]) -> None:
+    """Attack: fill the table, so that live blocks or the memory give way (THREATS 20, 50)."""
     table = Lockout(LockoutSettings(max_failed_attempts=2), size)
     now = 0.0
     live: dict[int, float] = {}
@@ -326,7 +327,7 @@ def test_the_fifth_wrong_one_is_still_a_401_and_then_everything_is_a_429() -> No
 
 
 def test_blocked_requests_do_not_lengthen_the_block() -> None:
-    """Attack: keep the office out by asking on."""
+    """Attack: keep the office out by asking on (THREATS 50)."""
     bench = Bench(CONFIGURATION)
     guess(bench, 5)
     for _ in range(29):
@@ -383,6 +384,7 @@ def test_using_a_credential_keeps_it_known() -> None:
 
 
 def test_no_password_is_hashed_for_a_blocked_stranger() -> None:
+    """Attack: spend our processors from a blocked address, or find the right password there (THREATS 20, 22)."""
     bench = Bench(CONFIGURATION)
     guess(bench, 5)
     before = bench.hashes
@@ -449,7 +451,7 @@ def test_at_an_exempt_address_failures_count_per_user_name_in_any_spelling() -> 
 
 @pytest.mark.parametrize(("wide", "limit"), [(False, 5), (True, 100)], ids=["from one /64", "across a /48"])
 def test_ipv6_guesses_are_counted_by_their_networks(wide: bool, limit: int) -> None:
-    """Attack: a fresh address, or a fresh /64, for every guess."""
+    """Attack: a fresh address, or a fresh /64, for every guess (THREATS 20)."""
     bench = Bench(CONFIGURATION)
 
     def address(number: int) -> str:

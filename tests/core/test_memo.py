@@ -10,7 +10,7 @@ SIZES = st.integers(1, 20)
 
 @given(SIZES, st.lists(st.integers(0, 60), max_size=300))
 def test_it_never_holds_more_than_twice_its_size(size: int, keys: list[int]) -> None:
-    """Attack: fill the memory with names, paths and addresses that nobody sends twice."""
+    """Attack: fill the memory with names, paths and addresses that nobody sends twice (THREATS 20)."""
     memo: Memo[int, str] = Memo(size)
     for key in keys:
         assert memo.get(key) in (None, str(key))

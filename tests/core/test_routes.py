@@ -123,7 +123,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED.keys())
 def test_an_ambiguous_path_is_refused_on_every_route(raw: str) -> None:
-    """Attack: spell a protected path so that the rule sees a public one and the backend the protected one."""
+    """Attack: spell a protected path so that the rule sees a public one and the backend the protected one.
+
+    (THREATS 6, 7)
+    """
     with pytest.raises(AmbiguousPath):
         normalise_path(raw.encode("latin-1"))
 
@@ -133,7 +136,10 @@ def test_an_ambiguous_path_is_refused_on_every_route(raw: str) -> None:
     "rest", ["/../health", "/%2e%2e/health", "/..%2fhealth", "/%252e", "/a\\b", "/a;b", "/a%00", "/%ff", "/%"]
 )
 def test_no_route_takes_an_ambiguous_path(prefix: str, rest: str) -> None:
-    """Attack: `/admin%2f..%2fhealth` reached a public route (seen); it is a 400 there and everywhere."""
+    """Attack: `/admin%2f..%2fhealth` reached a public route (seen); it is a 400 there and everywhere.
+
+    (THREATS 6, 7, 43)
+    """
     assert word(Bench(OPEN).ask("GET", f"https://a.example{prefix}{rest}")) == "ambiguous_path"
 
 
@@ -180,7 +186,7 @@ def test_a_query_is_refused_only_for_raw_bytes_that_no_query_has(query: str, sai
 
 @pytest.mark.parametrize("target", ["/v1?x=/health", "/v1?/../health", "/v1?x=/public/a", "/v1?"])
 def test_a_query_decides_no_route(target: str) -> None:
-    """Attack: carry a public path in the query (CVE 54576)."""
+    """Attack: carry a public path in the query (CVE 54576, THREATS 5)."""
     decision = Bench(OPEN).ask("GET", f"https://a.example{target}")
     assert decision.place is not None
     assert (decision.place.route.name, decision.place.path) == ("rest", "/v1")
@@ -245,7 +251,10 @@ def test_the_normal_form_is_normal(raw: bytes) -> None:
 @example(b"/public/%25%2532e%25%2532e/admin")
 @example(b"/public/%252%2565%252%2565/admin")
 def test_no_accepted_path_holds_a_dot_segment_after_any_number_of_decodings(raw: bytes) -> None:
-    """Attack: a gateway, a framework and an application decode one after the other; the last one sees `..`."""
+    """Attack: a gateway, a framework and an application decode one after the other; the last one sees `..`.
+
+    (THREATS 6, 7)
+    """
     normal = accepted(raw)
     for decoded in () if normal is None else (raw, normal.encode()):
         before = b""
@@ -335,7 +344,10 @@ NO_HOSTS = {
     + [pytest.param(host, id=f"white space: {host!r}") for host in ("a b", "a\tb", "a: 80", " a", "a ")],
 )
 def test_what_is_no_host_is_a_400(host: str) -> None:
-    """Attack: two programs read one host value in two ways (seen: `a:80@b`); a name that could be two is none."""
+    """Attack: two programs read one host value in two ways (seen: `a:80@b`); a name that could be two is none.
+
+    (THREATS 40)
+    """
     bench = Bench("routes: [{path: /*, public: true}]")
     view = bench.view()
     view.host = host.encode()
@@ -410,6 +422,7 @@ def test_a_route_pattern_that_could_never_match_is_a_mistake() -> None:
 
 @given(st.lists(st.text("ab/", max_size=6), min_size=1, max_size=30))
 def test_remembering_answers_changes_none(paths: list[str]) -> None:
+    """Attack: have the place of one path remembered for another (THREATS 23)."""
     bench = Bench("routes: [{path: /a*, public: true}, {path: /*, public: true, methods: [POST]}]")
     routes = bench.snapshot.routes
     for path in [*paths, *paths]:

@@ -54,11 +54,13 @@ class TestIdentity:
 
     @pytest.mark.parametrize("path", ["/v1/models", "/health"])
     def test_what_a_client_calls_itself_is_gone(self, client: Client, backend: Backend, path: str) -> None:
+        """Attack: send X-Auth-User oneself, on a public path too (THREATS 16)."""
         claims = [(name, MARK) for name in IDENTITY]
         assert client.get(path, token(), *claims).status == 200
         assert MARK not in [backend.last.one(name) for name in IDENTITY]
 
     def test_said_twice_is_gone_too(self, client: Client, backend: Backend) -> None:
+        """Attack: send it twice, in two spellings (THREATS 3, 16)."""
         answer = client.get("/v1/models", token(), ("X-Auth-User", MARK), ("x-auth-user", MARK))
         assert answer.status in (200, 400)
         assert all(seen.one("X-Auth-User") == "" for seen in backend.seen)
@@ -70,13 +72,19 @@ class TestIdentity:
     def test_a_name_that_a_backend_would_read_as_ours_never_arrives(
         self, client: Client, backend: Backend, name: str
     ) -> None:
-        """WSGI, CGI and PHP turn every character but letters and digits into `_`: X.Auth.User is X-Auth-User there."""
+        """WSGI, CGI and PHP turn every character but letters and digits into `_`: X.Auth.User is X-Auth-User there.
+
+        (THREATS 4)
+        """
         for path in ("/v1/models", "/health"):
             assert client.get(path, token(), (name, MARK)).status in (200, 400)
         assert not any(MARK in value for seen in backend.seen for _, value in seen.headers)
 
     def test_connection_cannot_name_our_headers_away(self, client: Client, backend: Backend) -> None:
-        """RFC 9110 7.6.1 lets a client list hop-by-hop headers, which a gateway drops before it passes a request on."""
+        """RFC 9110 7.6.1 lets a client list hop-by-hop headers, which a gateway drops before it passes a request on.
+
+        (THREATS 46)
+        """
         hop = ("Connection", "X-Auth-Key, X-Auth-Method, X-API-Token, X-Forwarded-Uri, X-Original-URL")
         answer = client.get("/v1/models", token(), hop)
         assert answer.status in (200, 400, 401)
@@ -106,12 +114,14 @@ class TestForgedTraces:
         ],
     )
     def test_open_nothing(self, client: Client, backend: Backend, name: str, value: str) -> None:
+        """Attack: say in another header that something public is asked for (THREATS 2, 8, 10)."""
         for headers in ([(name, value)], [(name, value), (name, value)]):
             assert client.get("/v1/models", *headers).status in (400, 401)
         assert backend.seen == []
 
     @pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Real-IP"])
     def test_an_invented_address_does_not_arrive(self, client: Client, backend: Backend, name: str) -> None:
+        """Attack: another address in the header that backends log (THREATS 12)."""
         assert client.get("/v1/models", token(), (name, "10.0.0.1")).status == 200
         assert "10.0.0.1" not in backend.last.one("X-Forwarded-For")
 
@@ -126,6 +136,7 @@ class TestForgedTraces:
         assert backend.last.one("X-Forwarded-Proto") == "http"
 
     def test_a_planted_verdict_changes_no_denial(self, client: Client) -> None:
+        """Attack: send the headers by which a denial travels from the service to nginx (THREATS 36)."""
         planted = [("X-Deny-Status", "302"), ("X-Deny-Location", "http://evil.example/"), ("X-Deny-Body", MARK)]
         answer = client.get("/v1/models", *planted, ("X-Deny-Type", "text/html"), ("WWW-Authenticate", MARK))
         assert (answer.status, answer.code) == (401, "missing_token_header")
@@ -133,6 +144,7 @@ class TestForgedTraces:
         assert MARK not in str(answer.headers) + answer.body.decode()
 
     def test_a_verdict_planted_by_the_backend_changes_nothing(self, client: Client) -> None:
+        """Attack: a backend that answers with them (THREATS 36)."""
         answer = client.get("/v1/refuses", token())
         assert (answer.status, answer.body) == (403, b"the backend says no")
         assert answer.headers["WWW-Authenticate"] == "Own"
@@ -141,6 +153,7 @@ class TestForgedTraces:
 class TestCredentials:
     @pytest.mark.parametrize("path", ["/v1/models", "/health"])
     def test_end_at_the_gateway(self, client: Client, backend: Backend, path: str) -> None:
+        """Attack: read callers' keys at the backend (THREATS 45, 47)."""
         for header in (token(), ("X-API-Key", TOKEN), bearer()):
             assert client.get(path, header).status == 200
             assert [backend.last.one(name) for name in CREDENTIALS] == ["", "", ""]
@@ -177,6 +190,7 @@ class TestCredentials:
         assert backend.last.one("Authorization") == ""
 
     def test_an_answer_to_the_client_repeats_none(self, client: Client) -> None:
+        """Attack: read in the answer what the gateway and the service said to each other (THREATS 47)."""
         answer = client.get("/v1/models", token())
         assert TOKEN not in str(answer.headers)
         assert not [name for name in answer.headers if name.lower().startswith(("x-auth-", "x-deny-"))]

@@ -88,6 +88,7 @@ class TestTheOpenAiSdk:
 
 class TestTheBruteForceGuard:
     def test_after_five_wrong_keys_everything_waits(self, client: Client, backend: Backend) -> None:
+        """Attack: guess, and tell a hit by its answer (THREATS 19, 22)."""
         for attempt in range(5):
             assert client.get("/v1/models", bearer(f"guess-{attempt}")).status == 401
         answer = client.get("/v1/models", bearer("guess-6"))
@@ -107,6 +108,7 @@ class TestTheBruteForceGuard:
         assert client.get("/v1/models", bearer()).status == 200
 
     def test_a_key_that_is_known_from_the_address_passes(self, client: Client) -> None:
+        """Attack: lock everybody behind an address out, by guessing from there (THREATS 22, 50)."""
         assert client.get("/v1/models", bearer()).status == 200
         for attempt in range(6):
             client.get("/v1/models", bearer(f"guess-{attempt}"))
@@ -114,6 +116,7 @@ class TestTheBruteForceGuard:
         assert client.get("/v1/models", bearer()).status == 200
 
     def test_another_address_is_somebody_else(self, site: Deployment, client: Client) -> None:
+        """Attack: lock somebody else out by guessing from here (THREATS 50)."""
         for attempt in range(6):
             client.get("/v1/models", bearer(f"guess-{attempt}"))
         assert client.get("/v1/models", bearer()).status == 429
@@ -123,6 +126,7 @@ class TestTheBruteForceGuard:
         "name", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP", "CF-Connecting-IP"]
     )
     def test_nobody_guesses_on_from_an_invented_address(self, client: Client, name: str) -> None:
+        """Attack: another address with every guess (THREATS 12)."""
         for attempt in range(5):
             client.get("/v1/models", bearer(f"guess-{attempt}"), (name, f"203.0.113.{attempt}"))
         assert client.get("/v1/models", bearer(), (name, "203.0.113.99")).status == 429
@@ -151,6 +155,7 @@ class TestDisabledAuthentication:
         assert "authentication is disabled" in site.service.program.log.lower()
 
     def test_still_says_who_nobody_is(self, client: Client, backend: Backend) -> None:
+        """Attack: send X-Auth-User where authentication is disabled (THREATS 16)."""
         assert client.get("/v1/models", ("X-Auth-User", "admin")).status == 200
         assert backend.last.one("X-Auth-User") == ""
 
@@ -161,6 +166,7 @@ class TestDisabledAuthentication:
 
 class TestStartingWithoutAKey:
     def test_is_refused_and_says_what_to_set(self) -> None:
+        """Attack on the operator: no key at all, which could mean "everybody" (THREATS 35)."""
         refused = run_serve()
         assert refused.returncode == 2
         for word in ("FORWARDAUTH_TOKEN", "FORWARDAUTH_CONFIG", "FORWARDAUTH_DISABLE_AUTH"):
@@ -186,6 +192,7 @@ class TestTheBypassList:
 
     @pytest.mark.parametrize("path", ["/docsx", "/openapi.json/x", "/healthz", "/v1/docs", "/v1/models?next=/docs/"])
     def test_what_resembles_them_does(self, client: Client, backend: Backend, path: str) -> None:
+        """Attack: a path that begins like a public one, or has it in its query (THREATS 5, 7)."""
         assert client.get(path).status == 401
         assert client.get(path, bearer()).status == 200
         assert len(backend.seen) == 1

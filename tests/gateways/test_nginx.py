@@ -101,7 +101,7 @@ def test_a_200_passes_as_it_is() -> None:
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.word)
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"browser"}))
 def test_a_denial_travels_in_headers_of_an_empty_401_or_403(reason: object, name: str) -> None:
-    """nginx turns any other status into a 500, and a body costs the kept connection."""
+    """nginx turns any other status into a 500, and a body costs the kept connection (THREATS 36)."""
     denial = next(denial for known, denial in DENIALS.items() if known is reason)
     true = deny(denial, name, retry_after=2.5 if denial.reason.status == 429 else 0)
     carried = NGINX.write(true)

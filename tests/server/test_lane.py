@@ -94,7 +94,7 @@ BODIES = {
 @pytest.mark.parametrize("arrives", [True, False], ids=["with the bytes", "without the bytes"])
 def test_nothing_behind_an_announced_body_is_a_request(body: bytes, arrives: bool, size: int) -> None:
     """A client's POST with a body makes nginx announce one on the kept connection and send the next client's request
-    behind it: what the attacker wrote would be read as a request of its own, and allowed."""
+    behind it: what the attacker wrote would be read as a request of its own, and allowed (THREATS 41)."""
     recorder = Recorder()
     connection, transport = connected(recorder)
     head, mark, rest = (b"POST /verify/nginx HTTP/1.1\r\nHost: a\r\n" + body).partition(b"\r\n\r\n")
@@ -118,7 +118,10 @@ def test_a_request_before_an_announced_body_keeps_its_answer() -> None:
 
 
 def test_an_upgrade_is_answered_in_http_and_the_next_request_too() -> None:
-    """Caddy forwards `Connection: Upgrade`; the parser stops there, and the kept connection must stay usable."""
+    """Caddy forwards `Connection: Upgrade`; the parser stops there, and the kept connection must stay usable.
+
+    (THREATS 37)
+    """
     upgrade = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     for size in (1, 4000):
         recorder = Recorder()
@@ -146,6 +149,7 @@ MALFORMED = {
 @pytest.mark.parametrize("size", [1, 4000])
 @pytest.mark.parametrize("message", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_http_gets_400_and_never_reaches_a_decision(message: bytes, size: int) -> None:
+    """Attack: a head that only lenient parsers read (THREATS 41)."""
     recorder = Recorder()
     connection, transport = connected(recorder)
     for part in in_parts(message, size):
@@ -174,6 +178,7 @@ def test_headers_of_32_kilobytes_pass() -> None:
 
 
 def test_an_endless_head_is_431() -> None:
+    """Attack: a head without an end (THREATS 32)."""
     connection, transport = connected(Recorder())
     connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\nA: ")
     for _ in range(LARGEST_HEAD // 1000 + 1):
@@ -307,6 +312,7 @@ class Clock:
 
 
 def test_a_head_that_drips_is_408() -> None:
+    """Attack: hold connections by heads that come byte by byte (THREATS 32)."""
     lane = Lane(Recorder(), 10)
     connection, transport = connect(lane)
     clock = Clock(lane)
@@ -409,6 +415,7 @@ class TestMessagesThatComeAgain:
         assert [asked.headers for asked in recorder.asked] == [recorder.asked[0].headers] * 5
 
     def test_a_message_of_another_peer_is_another_message(self) -> None:
+        """Attack: repeat from outside what a gateway asked (THREATS 23)."""
         recorder = Recorder()
         lane = Lane(recorder, 10)
         for peer in (("10.0.0.1", 1), ("10.0.0.2", 1), "", ("10.0.0.1", 2)):

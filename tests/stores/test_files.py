@@ -68,7 +68,13 @@ def test_a_text_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("none", "does not exist"), (".", "is no file"), ("latin", "is no UTF-8 text"), ("large", "larger than 64 MiB")],
+    [
+        ("none", "does not exist"),
+        (".", "is no file"),
+        ("latin", "is no UTF-8 text"),
+        ("large", "larger than 64 MiB"),
+        ("n" * 300, "cannot be read: File name too long"),
+    ],
 )
 def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "latin").write_bytes(b"gr\xfcn")

@@ -11,6 +11,7 @@ from forwardauth.telemetry.crowd import SAMPLE, Crowd
     ids=["all", "just enough", "not quite", "half"],
 )
 def test_an_address_is_told_that_has_nearly_all_of_a_sample(share: float, told: str | None) -> None:
+    """Attack on the operator: a gateway that tells no addresses makes one client of all (THREATS 21)."""
     crowd = Crowd()
     mine = round(SAMPLE * share)
     crowd.observe(["10.0.0.1"] * mine + [f"192.0.2.{number}" for number in range(SAMPLE - mine)])

@@ -23,6 +23,7 @@ SECRETS = {
 
 @pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS.keys())
 def test_what_looks_like_a_secret_is_masked(text: str) -> None:
+    """Attack: read keys in the log (THREATS 38, 47)."""
     assert "***" in masked(text)
     for part in ("abcdef", "dXNlcjp"):
         assert part not in masked(text)
