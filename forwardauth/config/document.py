@@ -26,9 +26,18 @@ def _mapping_without_repetition(loader: Any, node: yaml.MappingNode, deep: bool 
     return dict(_FASTEST.construct_mapping(loader, node, deep))
 
 
+def _object_in_its_place(loader: Any, node: yaml.Node, deep: bool = False) -> Any:
+    try:
+        return _FASTEST.construct_object(loader, node, deep)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as failure:
+        # What looks like a date or a number and is none (2027-02-30), PyYAML leaves to Python's own exceptions.
+        raise yaml.MarkedYAMLError(problem=str(failure), problem_mark=node.start_mark) from None
+
+
 # libyaml reads a thousand tokens in 40 ms, Python in 300 ms; not every build of PyYAML has it.
 _FASTEST: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-_Loader: Any = type("_Loader", (_FASTEST,), {"construct_mapping": _mapping_without_repetition})
+_METHODS = {"construct_mapping": _mapping_without_repetition, "construct_object": _object_in_its_place}
+_Loader: Any = type("_Loader", (_FASTEST,), _METHODS)
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -63,6 +63,7 @@ DAMAGED_CONFIGURATIONS = {
     "a key that is a number": CONFIGURATION.replace('"${file:secret}"', "[1]"),
     "no name for a key": CONFIGURATION.replace("name: ci, ", ""),
     "a file that is not there": CONFIGURATION.replace("htpasswd: users", "htpasswd: elsewhere"),
+    "a day that is none": CONFIGURATION.replace("name: ci, ", "name: ci, expires: 2027-02-30, "),
     "a file name without an end": CONFIGURATION.replace("htpasswd: users", "htpasswd: " + "u" * 300),
     "a file name with NUL": CONFIGURATION.replace("htpasswd: users", 'htpasswd: "u\\0"'),
     "a variable that is not set": CONFIGURATION.replace("${file:secret}", "${NOBODY_SETS_THIS}"),

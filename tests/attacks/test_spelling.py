@@ -310,15 +310,9 @@ def place_of(target: bytes) -> str | None:
 
 
 def escaped(character: str, times: int) -> str:
-    """A character behind so many layers of percent-encoding."""
+    """A character behind no, one or two layers of percent-encoding."""
     text = character if not times else "".join(f"%{byte:02x}" for byte in character.encode())
-    return text if times < 2 else escaped_percents(text, times - 1)
-
-
-def escaped_percents(text: str, times: int) -> str:
-    for _ in range(times):
-        text = text.replace("%", "%25")
-    return text
+    return text.replace("%", "%25") if times == 2 else text
 
 
 WORDS = ["/", "/", "/", "..", ".", "admin", "health", "public", "a", "%", ";", ";x", "\\", "\0", " ", "\u00e9"]

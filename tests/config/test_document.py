@@ -22,6 +22,12 @@ def lines(text: str) -> str:
         pytest.param("a: \t- b\n- c", "line", id="a tab"),
         pytest.param("1: a\n", "line 1, column 1: not readable as YAML: 1 is no", id="a number for a name"),
         pytest.param("a: !!python/object/apply:os.system [id]\n", "line 1", id="code"),
+        pytest.param(
+            "a:\n  b: 2027-02-30\n", "line 2, column 6: not readable as YAML: day is out", id="a day that is none"
+        ),
+        pytest.param("a: !!int x\n", "line 1, column 4", id="a number that is none"),
+        pytest.param("a: !!timestamp x\n", "line 1, column 4", id="a time that is none"),
+        pytest.param("a: " + "9" * 5000, "line 1, column 4", id="an endless number"),
         pytest.param("a: \x00\n", "not readable as YAML", id="NUL"),
         pytest.param("", "the file is empty", id="empty"),
         pytest.param("# nothing\n", "the file is empty", id="only a comment"),
