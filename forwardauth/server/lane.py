@@ -172,7 +172,9 @@ class Connection(asyncio.Protocol):
                     log.error("a connection ends", exc_info=failure)
                     self._end_with(FAILED)
             except httptools.HttpParserError:
-                self._end_with(BAD_REQUEST)
+                # Behind complete headers only a body is broken: what was asked gets its answer, and nothing more.
+                if self._asked is None:
+                    self._end_with(BAD_REQUEST)
             if self._asked is not None and not rest:
                 self._answer(close=True)
             data = rest
@@ -227,7 +229,9 @@ class Connection(asyncio.Protocol):
             self._end_with(TOO_LARGE)
             return
         parser = self._parser
-        self._asked = (Subrequest(parser.get_method(), url, headers, self._peer), not parser.should_keep_alive())
+        # Behind an upgrade the parser leaves out the body that is announced, and would take it for the next request.
+        ends = not parser.should_keep_alive() or (parser.should_upgrade() and _announces_body(headers))
+        self._asked = (Subrequest(parser.get_method(), url, headers, self._peer), ends)
 
     def on_message_complete(self) -> None:
         """No body, so the connection goes on: decide, now."""
@@ -335,6 +339,14 @@ class Connection(asyncio.Protocol):
         """End at once."""
         self._ended = True
         self._transport.abort()
+
+
+def _announces_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a body follows (RFC 9112 6.3)."""
+    return any(
+        name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value.strip(b" \t0"))
+        for name, value in headers
+    )
 
 
 class _BodyAnnouncedError(Exception):

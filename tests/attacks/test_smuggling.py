@@ -18,6 +18,7 @@ from tests.attacks.gate import (
     subrequest,
     token,
 )
+from tests.server.transport import Recorder, connected
 
 GATE = Gate(PATIENT)
 OPEN = Asking(url="https://open.example.com/x")
@@ -251,3 +252,26 @@ def test_every_denial_is_small_at_every_gateway(reason: Reason, kind: str) -> No
         head = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
         assert len(head) + len(reply.body) < 4000
         assert "\n" not in "".join(value for _, value in reply.headers)
+
+
+_HIDDEN = b"GET /verify/traefik HTTP/1.1\r\nHost: a\r\nX-Hidden: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: %d\r\n\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n",
+    ],
+    ids=["upgrade and length", "CONNECT and length", "upgrade and chunks"],
+)
+def test_a_body_behind_an_upgrade_is_no_request_either(head: bytes) -> None:
+    """Attack: announce a body together with an upgrade, behind which parsers leave a body out (THREATS 37, 41)."""
+    recorder = Recorder()
+    connection, transport = connected(recorder)
+    connection.data_received(head % len(_HIDDEN) + _HIDDEN)
+    assert len(recorder.asked) == 1
+    assert transport.statuses == [200]
+    assert transport.closed

@@ -344,3 +344,32 @@ def test_the_model_of_backends_finds_what_is_not_refused() -> None:
     for target in (b"/public/../admin", b"/public/..;/admin", b"/public/%252e%252e/admin", b"/public/..%5c..\\admin"):
         assert {route_of(read) for read in readings(target)} != {route_of(target)}, target
         assert place_of(target) is None
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/%2561dmin",
+        b"/admi%256e/x",
+        b"/public/..%253b/admin",
+        b"/public/..%253Bx=y/admin",
+        b"/public/..%2500/admin",
+        b"/public/..%2520/admin",
+    ],
+)
+def test_what_only_a_second_decoding_makes_another_route_is_refused(target: bytes) -> None:
+    """Attack: escape twice; a proxy before the backend decodes, and the backend again (THREATS 7)."""
+    assert place_of(target) is None
+
+
+EVERY = "".join(map(chr, range(128))) + "\u00e9"
+
+
+@settings(max_examples=1500)
+@given(targets(twice=EVERY))
+@example(b"/%2561dmin")
+def test_no_reading_of_an_accepted_path_is_another_route_even_if_all_of_it_is_escaped_twice(target: bytes) -> None:
+    """Attack: any letter escaped twice, as a backend that decodes twice reads it (THREATS 7)."""
+    place = place_of(target)
+    if place is not None:
+        assert {route_of(read) for read in readings(target)} <= {place}

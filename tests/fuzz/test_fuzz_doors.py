@@ -118,9 +118,7 @@ def messages(draw: st.DrawFn) -> bytes:
     headers = draw(st.lists(st.sampled_from(HEADERS), max_size=4, unique=True))
     without = draw(st.sampled_from(["", "", "", "X-Forwarded-For"]))
     message = subrequest(draw(st.sampled_from(DIALECTS)), asking, *headers, without=without)
-    # The lane's parser leaves the body of an upgrade out, see `upgrades` in targets.py.
-    upgrades = any(name == "Upgrade" for name, _ in headers)
-    body = None if upgrades else draw(st.none() | st.sampled_from(BODIES))
+    body = draw(st.none() | st.sampled_from(BODIES))
     return message if body is None else with_lines(message, *body[0]) + body[1]
 
 

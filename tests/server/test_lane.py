@@ -488,3 +488,13 @@ class TestMessagesThatComeAgain:
             slow.waiting[number].set_result(Reply(200))
             await turn()
         assert transport.statuses == [200, 200, 200]
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"identity", b"xchunked"])
+def test_what_gets_a_400_was_never_decided(coding: bytes) -> None:
+    """A decision whose answer is thrown away would be counted, charged and audited all the same."""
+    recorder = Recorder()
+    connection, transport = connected(recorder)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + coding + b"\r\n\r\n")
+    assert len(recorder.asked) == transport.statuses.count(200)
+    assert transport.closed
