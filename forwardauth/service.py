@@ -89,7 +89,7 @@ class Service:
 
     def verdict(self, endpoint: Endpoint, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
         """The reply to a gateway's question."""
-        now = Now(time.time(), time.monotonic())
+        now = _now()
         view = UNREAD
         try:
             view = endpoint.read(subrequest)

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from hashlib import sha256
 
 from forwardauth.authn.building import (
     Materials,
@@ -76,7 +75,7 @@ class Token:
             value = source.find(view)
             if value is None or value is FOREIGN:
                 continue
-            token = self._index.get(sha256(value).digest())
+            token = self._index.get(digest(value))
             if token is None:
                 if foreign_shape(value):
                     continue

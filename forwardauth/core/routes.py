@@ -33,7 +33,9 @@ _DOT_SEGMENT = re.compile(r"(?:%20)*\.{1,2}(?:%20)*")
 _SEPARATOR = re.compile(r"/|%2F")
 _EMPTY_SEGMENTS = re.compile(r"//+")
 
-_DEFAULT_PORTS = {b"http": 80, b"ws": 80, b"https": 443, b"wss": 443}
+DEFAULT_PORTS = {b"http": 80, b"ws": 80, b"https": 443, b"wss": 443}
+"""The port that a scheme means where none is written (RFC 9110 4.2)."""
+
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 _MEMO_KEY_BYTES = 512
@@ -110,7 +112,7 @@ def parse_host(raw: bytes, scheme: bytes = b"") -> Host:
         name = name.removesuffix(".")
         _check_name(name)
     if not separator:
-        return Host(name, _DEFAULT_PORTS.get(scheme))
+        return Host(name, DEFAULT_PORTS.get(scheme))
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise ValueError("no port from 1 to 65535")
     return Host(name, int(port))

@@ -6,14 +6,17 @@ The page gets the address that was asked for as `rd`, the name by which oauth2-p
 from urllib.parse import quote, urlsplit
 
 from forwardauth.core.reply import Reply
-from forwardauth.core.routes import Host, Place
+from forwardauth.core.routes import DEFAULT_PORTS, Host, Place
 
 _LONGEST_TARGET = 4096
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+# Browsers send some 150 bytes. 64 kB of commas would be 30 ms of everybody's time.
+_LONGEST_ACCEPT = 1024
 
 
 def wants_page(accept: bytes) -> bool:
     """Whether an `Accept` prefers a page to JSON (RFC 9110 12.5.1); `*/*`, which API clients send, does not."""
+    if len(accept) > _LONGEST_ACCEPT:
+        return False
     page = json = 0.0
     for entry in accept.lower().split(b","):
         kind, *parameters = [part.strip(b" \t") for part in entry.split(b";")]
@@ -51,7 +54,7 @@ def to_login(address: str, scheme: str, place: Place, target: bytes) -> Reply | 
 
 
 def _authority(scheme: str, host: Host) -> str:
-    port = "" if host.port in (None, _DEFAULT_PORTS[scheme]) else f":{host.port}"
+    port = "" if host.port in (None, DEFAULT_PORTS[scheme.encode()]) else f":{host.port}"
     return f"{scheme}://{host.name}{port}"
 
 

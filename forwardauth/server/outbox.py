@@ -5,7 +5,10 @@ another core costs this one 5 µs.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger("forwardauth.server")
 
 
 class Outbox:
@@ -28,5 +31,10 @@ class Outbox:
         """Write what is kept, now: before a connection ends, or anything else is written to it."""
         answers, self._answers = self._answers, []
         for transport, answer in answers:
-            if not transport.is_closing():
-                transport.write(answer)
+            try:
+                if not transport.is_closing():
+                    transport.write(answer)
+            except Exception:
+                # The others of this turn must not wait for ever because one connection is broken.
+                log.exception("an answer could not be written")
+                transport.abort()

@@ -46,6 +46,7 @@ def returned(location: str | None) -> str | None:
         ("application/json", False),
         ("text/event-stream", False),
         ("", False),
+        ("," * 2000 + "text/html", False),
     ],
 )
 def test_a_page_is_wanted_by_who_prefers_it(accept: str, wants: bool) -> None:

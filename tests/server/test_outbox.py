@@ -87,6 +87,22 @@ def test_a_connection_that_went_away_gets_nothing(lane: Lane, turn: Turn) -> Non
     assert other.written == b""
 
 
+def test_a_broken_connection_takes_no_answer_from_another(
+    lane: Lane, turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, broken), (second, other) = connect(lane), connect(lane)
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError("closed behind our back")
+
+    monkeypatch.setattr(broken, "write", fail)
+    first.data_received(ASK)
+    second.data_received(ASK)
+    turn.end()
+    assert broken.aborted
+    assert other.statuses == [200]
+
+
 async def test_a_drain_loses_no_answer(turn: Turn) -> None:
     lane = Lane(Recorder(), 10)
     lane.outbox.call_soon = turn.call_soon
