@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import keys
 from benchmarks.servers import PATHS, Rig, Target
 from benchmarks.start import SERVERS, Started
 from benchmarks.start import measure as measure_start
@@ -26,7 +27,7 @@ from benchmarks.wrk import Measured, Variety, Wrk
 from dev.programs import StartError, status, traefik_binary
 
 PACKAGES = {"wrk": "wrk", "nginx": "nginx", "taskset": "util-linux"}
-SCENES = ("direct", "nginx", "traefik", "start")
+SCENES = ("direct", "nginx", "traefik", "keys", "start")
 VARIETIES: tuple[Variety, ...] = ("repeated", "varied")
 LIMIT, PLAIN = 0, 1  # the servers' order in each scene: what is possible, what is usual, this service
 
@@ -136,7 +137,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_json(rows: Sequence[Row], starts: Sequence[Started]) -> dict[str, Any]:
+def as_json(rows: Sequence[Row], starts: Sequence[Started], held: Sequence[keys.Held] = ()) -> dict[str, Any]:
     measured = [
         asdict(row)
         | {"median_per_second": row.per_second, "median_p50_ms": row.p50_ms, "median_p99_ms": row.p99_ms}
@@ -144,7 +145,8 @@ def as_json(rows: Sequence[Row], starts: Sequence[Started]) -> dict[str, Any]:
         for row in rows
         for group in [[each for each in rows if (each.scene, each.variety) == (row.scene, row.variety)]]
     ]
-    return {"machine": machine(), "load": measured, "start": [asdict(each) for each in starts]}
+    of_keys = [asdict(each) | {"folder": None} for each in held]
+    return {"machine": machine(), "load": measured, "start": [asdict(each) for each in starts], "keys": of_keys}
 
 
 def cores_to_use() -> tuple[int, int]:
@@ -176,7 +178,8 @@ def main() -> int:
         require_programs()
         cores = cores_to_use()
         scenes = chosen.only or [scene for scene in SCENES if scene != "traefik" or traefik_binary()]
-        rows = [row for scene in scenes if scene != "start" for row in measure(scene, chosen, cores)]
+        rows = [row for scene in scenes if scene not in ("keys", "start") for row in measure(scene, chosen, cores)]
+        held = keys.measure(chosen.rounds, chosen.seconds, chosen.connections, cores, say) if "keys" in scenes else []
         starts = [measure_start(make, cores[0], chosen.rounds) for make in SERVERS] if "start" in scenes else []
     except StartError as reason:
         say(f"forwardauth: {reason}")
@@ -188,11 +191,14 @@ def main() -> int:
     if rows:
         print(f"medians of {chosen.rounds} rounds of {chosen.seconds} s, {chosen.connections} connections")
         print(table(rows))
+    if held:
+        print(keys.table(held))
     if starts:
         print(start_table(starts))
     if chosen.json:
-        chosen.json.write_text(json.dumps(as_json(rows, starts), indent=2) + "\n")
-    return 1 if any(row.wrong for row in rows) else 0
+        chosen.json.write_text(json.dumps(as_json(rows, starts, held), indent=2) + "\n")
+    complaints = [*(row.wrong for row in rows), *(each.wrong for each in held)]
+    return 1 if any(complaints) else 0
 
 
 if __name__ == "__main__":

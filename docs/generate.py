@@ -16,7 +16,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ SETTINGS: dict[str, type] = {
     "token.scopes": ScopeSettings,
     "basic": KINDS["basic"].Settings,
     "network": KINDS["network"].Settings,
+    "key_file": KINDS["key_file"].Settings,
+    "tenant_keys": KINDS["tenant_keys"].Settings,
+    "virtual_key": KINDS["virtual_key"].Settings,
 }
 """Classes of settings by the name of their table."""
 
@@ -196,10 +199,19 @@ def stations_list() -> str:
 # What operators type.
 
 
+def leaves(group: click.Group = command, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by what is typed for it."""
+    for name, each in sorted(group.commands.items()):
+        if isinstance(each, click.Group):
+            yield from leaves(each, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", each
+
+
 def commands() -> str:
     """Every command with its options."""
     parts = []
-    for name, each in sorted(command.commands.items()):
+    for name, each in leaves():
         rows = []
         for parameter in each.params:
             if isinstance(parameter, click.Option):
@@ -217,7 +229,7 @@ def variables_table() -> str:
     found = set(re.findall(r'"(FORWARDAUTH_[A-Z_]+)"', inspect.getsource(load)))
     options = {
         match[1]: (option.opts[0], (option.help or "").replace(match[0], "").strip())
-        for each in command.commands.values()
+        for _, each in leaves()
         for option in each.params
         if isinstance(option, click.Option) and (match := re.search(r" ?\((FORWARDAUTH_[A-Z_]+)\)", option.help or ""))
     }

@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable
 
 from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.decide import SETTLED, Decision, decide
+from forwardauth.core.key_index import Uses
 from forwardauth.core.lockout import Known, Lockout
 from forwardauth.core.model import (
     Charged,
     Event,
     Facts,
     Failed,
+    KeyUsed,
     Need,
     Now,
     RequestView,
@@ -56,7 +58,8 @@ class Service:
         self.lockout = Lockout(snapshot.settings.lockout)
         self.known = Known()
         self.rates = RateTable()
-        self.tables = Tables(self.lockout, self.known, self.rates)
+        self.uses = Uses()
+        self.tables = Tables(self.lockout, self.known, self.rates, self.uses)
         self.facts = FactCache(time.monotonic)
         self._fetchers = fetchers
         self._audit = audit
@@ -109,6 +112,8 @@ class Service:
                 self.known.note(event.client, event.fingerprint, now)
                 if self.snapshot.settings.lockout.reset_on_success:
                     self.lockout.forget(event.keys)
+            elif isinstance(event, KeyUsed):
+                self.uses.note(event.record, event.wall)
             elif isinstance(event, Failed):
                 self.lockout.fail(event.keys, now)
             else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from forwardauth.config.load import Configuration, Overrides, load
+from forwardauth.config.materials import Records
 from forwardauth.config.mistakes import ConfigurationError
 from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.client_ip import ClientReader
@@ -33,7 +34,10 @@ SHA_OF_PASSWORD = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
 
 
 def configuration(
-    text: str, environment: dict[str, str] | None = None, files: dict[str, str] | None = None
+    text: str,
+    environment: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
+    records: Records | None = None,
 ) -> Configuration:
     """The configuration of a YAML text, with the files that stand beside it."""
     with TemporaryDirectory() as folder:
@@ -41,11 +45,16 @@ def configuration(
             Path(folder, name).write_text(content)
         path = Path(folder, "forwardauth.yml")
         path.write_text(text)
-        return load(Overrides(str(path)), environment or {}, PROCESS_KEY)
+        return load(Overrides(str(path)), environment or {}, PROCESS_KEY, records)
 
 
-def snapshot(text: str, environment: dict[str, str] | None = None, files: dict[str, str] | None = None) -> Snapshot:
-    return configuration(text, environment, files).snapshot
+def snapshot(
+    text: str,
+    environment: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
+    records: Records | None = None,
+) -> Snapshot:
+    return configuration(text, environment, files, records).snapshot
 
 
 def mistakes(
@@ -99,9 +108,13 @@ class Bench:
     """A configuration that is asked as Traefik asks, at a time that stands still until a test moves it."""
 
     def __init__(
-        self, text: str, environment: dict[str, str] | None = None, files: dict[str, str] | None = None
+        self,
+        text: str,
+        environment: dict[str, str] | None = None,
+        files: dict[str, str] | None = None,
+        records: Records | None = None,
     ) -> None:
-        self.snapshot = snapshot(text, environment, files)
+        self.snapshot = snapshot(text, environment, files, records)
         self.clock = Clock()
         self.service = Service(self.snapshot, {}, AuditLog("off"), Metrics("test"))
         self.endpoint = Endpoint(GATEWAYS["traefik"], self.snapshot, Metrics("test"))

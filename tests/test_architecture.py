@@ -20,7 +20,7 @@ STEPS: tuple[frozenset[str], ...] = tuple(
             {"authn", "gateways", "replies"},
             {"stores", "upstream", "telemetry"},
             {"config"},
-            {"waiting", "endpoint"},
+            {"waiting", "endpoint", "explanation"},
             {"service", "doors"},
             {"server", "web", "inject_proxy", "doctor"},
             {"app"},
@@ -39,6 +39,7 @@ WORLD = frozenset(
 """What a pure room never imports: clock, log, environment, files, threads, chance."""
 
 DOORS: dict[str, tuple[str, ...]] = {
+    "alembic": ("stores/sql",),
     "aiohttp": ("web/", "app.py", "upstream/", "inject_proxy/"),
     "argon2": ("stores/passwords.py",),
     "bcrypt": ("stores/passwords.py",),
@@ -46,6 +47,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "httptools": ("server/",),
     "msgspec": ("config/reader.py", "telemetry/audit.py"),
     "passlib": ("stores/passwords.py",),
+    "psycopg": ("stores/sql",),
     "prometheus_client": ("telemetry/",),
     "redis": ("stores/redis.py",),
     "rich": ("cli/",),

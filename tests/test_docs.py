@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import click
 import pytest
@@ -236,12 +236,15 @@ def test_every_command_line_parses(where: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     if words in (["--version"], ["--help"], []):
         return
-    assert words[0] in command.commands, f"{where}: there is no command {words[0]}"
-    each = command.commands[words[0]]
+    each: click.Command = command
+    while isinstance(each, click.Group) and words:
+        # In running text several commands may stand as one: `keys disable/enable`.
+        named = [each.commands.get(name) for name in words.pop(0).split("/")]
+        assert None not in named, f"{where}: there is no such command"
+        each = cast(click.Command, named[0])
     # In running text a command may stand without what it needs.
-    whole = len(words) > 1
     try:
-        each.make_context(words[0], words[1:], resilient_parsing=not whole)
+        each.make_context(where, words, resilient_parsing=not words)
     except click.exceptions.Exit:
         pass
     except click.ClickException as failure:
@@ -329,7 +332,7 @@ def test_every_format_is_shown(name: str) -> None:
 @pytest.mark.parametrize(
     "option",
     sorted(
-        {name for each in command.commands.values() for option in each.params for name in option.opts if name[0] == "-"}
+        {name for _, each in generate.leaves() for option in each.params for name in option.opts if name[0] == "-"}
     ),
 )
 def test_every_option_is_documented(option: str) -> None:

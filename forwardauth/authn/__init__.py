@@ -6,11 +6,14 @@ in KINDS. One that needs an extra to be installed says which in `EXTRA`.
 
 from types import ModuleType
 
-from forwardauth.authn import basic, network, token
+from forwardauth.authn import basic, key_file, network, tenant_keys, token, virtual_key
 
 KINDS: dict[str, ModuleType] = {
     "basic": basic,
+    "key_file": key_file,
     "network": network,
+    "tenant_keys": tenant_keys,
     "token": token,
+    "virtual_key": virtual_key,
 }
 """The word under an authenticator's name in the configuration, and the file that means it."""

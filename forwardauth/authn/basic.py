@@ -47,6 +47,8 @@ class Basic:
     """Asks for the fact whether the password fits, and answers with the user."""
 
     guessable = True
+    reads: tuple[str, ...] = ()
+    bypass = ()
     sources: tuple[Source, ...] = (BasicSource(),)
 
     def __init__(self, name: str, users: dict[str, str], words: Words, limit: Limit | None, process_key: bytes) -> None:

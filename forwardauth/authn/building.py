@@ -4,25 +4,73 @@ Mistakes are reported to `Materials`, all of them, with the YAML path below the 
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Protocol
 
-from forwardauth.core.credentials import BearerSource, CookieSource, HeaderSource, Source
+from forwardauth.core.credentials import (
+    BearerSource,
+    CookieSource,
+    HeaderSource,
+    PasswordSource,
+    QuerySource,
+    Source,
+)
+from forwardauth.core.key_index import KeyIndex
+from forwardauth.core.key_lists import KeyList
 from forwardauth.core.keys import parse_expiry
 from forwardauth.core.model import Scope
 from forwardauth.core.rate import Limit, parse_limit
+from forwardauth.core.scopes import ScopeError, make_scope
 
 # RFC 9110 5.1: a field name is a token; only those that no gateway drops are useful (nginx drops underscores).
 HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PLACES = "bearer, basic, {header: NAME}, {cookie: NAME} or {query: NAME}"
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 
 
+class LiveKeys(Protocol):
+    """An `api_keys.json` that is read again when it changes."""
+
+    @property
+    def now(self) -> KeyList | None:
+        """What it says; None while it is missing or broken."""
+        ...
+
+
+class LiveTenants(Protocol):
+    """A folder of tenants' key files that are read again when they change."""
+
+    @property
+    def now(self) -> Mapping[bytes, frozenset[bytes] | None] | None:
+        """The digests of each tenant's keys, None for a broken file; None where the folder cannot be listed."""
+        ...
+
+
 class Materials(Protocol):
-    """What a configuration hands to a builder. `process_key` is random for each process, for keyed digests."""
+    """What a configuration hands to a builder. `process_key` is random for each process, for keyed digests.
+
+    `key_index` holds the keys of the database, where there is one (`has_database`).
+    """
 
     process_key: bytes
+    has_database: bool
+
+    @property
+    def key_index(self) -> KeyIndex:
+        """The keys of the database."""
+        ...
+
+    def live_keys(self, path: str) -> LiveKeys:
+        """The key file at a path below the configuration's folder."""
+        ...
+
+    def live_tenants(self, directory: str) -> LiveTenants:
+        """The folder of tenants' key files at a path below the configuration's folder."""
+        ...
 
     def mistake(self, where: str, what: str) -> None:
         """Report a mistake at a YAML path below the authenticator."""
@@ -35,19 +83,21 @@ class Materials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScopeSettings:
-    """One thing that a credential may do: a path pattern, and methods (all when absent)."""
+    """One thing that a credential may do: a path pattern, and methods, hosts and client networks (absent: all)."""
 
-    path: str
+    path: str = "/*"
     methods: list[str] | None = None
+    hosts: list[str] | None = None
+    clients: list[str] | None = None
 
 
 def build_sources(entries: list[str | dict[str, str]], materials: Materials) -> tuple[Source, ...]:
-    """The places of `from`, in order: `bearer`, `{header: NAME}` or `{cookie: NAME}`."""
+    """The places of `from`, in order: `bearer`, `basic` (its password), or a header, cookie or query by name."""
     sources: list[Source] = []
     for index, entry in enumerate(entries):
         source = _source(entry)
         if source is None:
-            materials.mistake(f"from[{index}]", "expected bearer, {header: NAME} or {cookie: NAME}")
+            materials.mistake(f"from[{index}]", f"expected {_PLACES}")
         elif source in sources:
             materials.mistake(f"from[{index}]", "this place stands there twice")
         else:
@@ -60,6 +110,8 @@ def build_sources(entries: list[str | dict[str, str]], materials: Materials) -> 
 def _source(entry: str | dict[str, str]) -> Source | None:
     if entry == "bearer":
         return BearerSource()
+    if entry == "basic":
+        return PasswordSource()
     if not isinstance(entry, dict) or len(entry) != 1:
         return None
     ((kind, name),) = entry.items()
@@ -69,6 +121,8 @@ def _source(entry: str | dict[str, str]) -> Source | None:
         return BearerSource() if is_bearer else HeaderSource(name.lower().encode(), name)
     if kind == "cookie" and _COOKIE_NAME.fullmatch(name):
         return CookieSource(name.encode())
+    if kind == "query" and _PARAMETER.fullmatch(name):
+        return QuerySource(name.encode())
     return None
 
 
@@ -76,16 +130,11 @@ def build_scopes(entries: list[ScopeSettings], where: str, materials: Materials)
     """Scopes in the form in which they are compared."""
     scopes = []
     for index, entry in enumerate(entries):
-        if not path_pattern(entry.path):
-            materials.mistake(f"{where}[{index}].path", "expected a path that begins with / and has * only at its end")
-        methods = build_methods(entry.methods, f"{where}[{index}].methods", materials)
-        scopes.append(Scope(entry.path, methods))
+        try:
+            scopes.append(make_scope(asdict(entry)))
+        except ScopeError as mistake:
+            materials.mistake(f"{where}[{index}].{mistake.where}", mistake.what)
     return tuple(scopes)
-
-
-def path_pattern(text: str) -> bool:
-    """Whether a text is a path pattern: printable ASCII that begins with `/`, `*` only as its last character."""
-    return re.fullmatch(r"/[!-)+-~]*\*?", text) is not None
 
 
 def build_methods(methods: list[str] | None, where: str, materials: Materials) -> frozenset[bytes] | None:

@@ -25,28 +25,45 @@ class Settings:
     allow: list[str]
 
 
+class Neighbours:
+    """Whose address is in one of some networks, and who shows no trace of having come through another hop."""
+
+    def __init__(self, networks: tuple[IPNetwork, ...]) -> None:
+        self.networks = networks
+        self._memo: Memo[str, bool] = Memo(8192)
+
+    def hold(self, view: RequestView, client: Client) -> bool:
+        """Whether the client is one of them."""
+        if client.further_hops or any(name in view.fields for name in _TRACES):
+            return False
+        inside = self._memo.get(client.address)
+        if inside is None:
+            inside = within(ip_address(client.address), self.networks)
+            self._memo.put(client.address, inside)
+        return inside
+
+
 class Network:
     """Accepts a client by its address alone."""
 
     guessable = False
+    reads: tuple[str, ...] = ()
     missing: Denial | None = None
     sources: tuple[Source, ...] = ()
 
     def __init__(self, name: str, allowed: tuple[IPNetwork, ...]) -> None:
         self.name = name
-        self.allowed = allowed
+        self._neighbours = Neighbours(allowed)
         self._identity = Identity(authenticators=(name,), ambient=True)
-        self._memo: Memo[str, bool] = Memo(8192)
 
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Verdict:
         """An identity without a name, or a refusal."""
-        if client.further_hops or any(name in view.fields for name in _TRACES):
-            return _OUTSIDE
-        inside = self._memo.get(client.address)
-        if inside is None:
-            inside = within(ip_address(client.address), self.allowed)
-            self._memo.put(client.address, inside)
-        return self._identity if inside else _OUTSIDE
+        return self._identity if self._neighbours.hold(view, client) else _OUTSIDE
+
+    @property
+    def bypass(self) -> tuple[IPNetwork, ...]:
+        """The networks whose clients pass by their address alone."""
+        return self._neighbours.networks
 
     def foreign(self, header: bytes, value: bytes) -> bool | None:
         """No header is read here."""

@@ -13,11 +13,11 @@ from forwardauth.authn.building import (
     build_sources,
     check_realm,
 )
+from forwardauth.authn.lookup import Entry, Lookup
 from forwardauth.authn.words import Words, token_words
-from forwardauth.core.credentials import FOREIGN, Source, foreign_shape
+from forwardauth.core.credentials import Source
 from forwardauth.core.keys import digest, fingerprint
-from forwardauth.core.model import Client, Facts, Identity, Now, Rejected, RequestView, Verdict
-from forwardauth.core.reasons import AMBIGUOUS_CREDENTIALS, DENIALS, Denial
+from forwardauth.core.model import Client, Facts, Identity, Now, RequestView, Verdict
 from forwardauth.core.secret import Secret
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,63}")
@@ -49,74 +49,27 @@ class Settings:
     realm: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Token:
-    identity: Identity
-    ambient: Identity
-    expires: float | None
-
-
-class Token:
+class Token(Lookup):
     """Looks the digest of what is presented up in an index."""
 
-    guessable = False
-
-    def __init__(self, name: str, sources: tuple[Source, ...], words: Words, index: dict[bytes, _Token]) -> None:
-        self.name = name
-        self.missing: Denial | None = words.missing
-        self._sources = sources
-        self._looks = tuple((source, sources[position:]) for position, source in enumerate(sources, 1))
-        self._words = words
-        self._index = index
+    def __init__(self, name: str, sources: tuple[Source, ...], words: Words, index: dict[bytes, Entry]) -> None:
+        super().__init__(name, sources, words)
+        self._find = index.get
 
     def judge(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Verdict:
         """The identity of the first value that is nobody else's; known ones behind it must be the same."""
-        for source, later in self._looks:
-            value = source.find(view)
-            if value is None or value is FOREIGN:
-                continue
-            token = self._index.get(digest(value))
-            if token is None:
-                if foreign_shape(value):
-                    continue
-                return Rejected(self._words.unknown, value)
-            if later and self._knows_another(token, later, view):
-                return Rejected(DENIALS[AMBIGUOUS_CREDENTIALS])
-            if token.expires is not None and now.wall >= token.expires:
-                return Rejected(self._words.expired, value)
-            return token.ambient if source.ambient else token.identity
-        return None
+        return self.look_up(view, now, self._find)
 
     def foreign(self, header: bytes, value: bytes) -> bool | None:
         """Whether a value is skipped here; None where the header is not read."""
-        sources = [source for source in self._sources if source.header == header]
-        if not sources:
-            return None
-        view = RequestView(fields={header: value})
-        presented = [source.find(view) for source in sources]
-        return all(
-            found is FOREIGN or (found is not None and digest(found) not in self._index and foreign_shape(found))
-            for found in presented
-        )
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """Where it looks: gateways must strip these."""
-        return self._sources
-
-    def _knows_another(self, token: _Token, sources: tuple[Source, ...], view: RequestView) -> bool:
-        for source in sources:
-            value = source.find(view)
-            if value is not None and value is not FOREIGN and self._index.get(digest(value), token) is not token:
-                return True
-        return False
+        return self.skips(header, value, self._find)
 
 
 def build(name: str, settings: Settings, materials: Materials) -> Token:
     """The authenticator of these settings; mistakes go to `materials`."""
     sources = build_sources(settings.from_, materials)
     limit = build_limit(settings.rate, "rate", materials)
-    index: dict[bytes, _Token] = {}
+    index: dict[bytes, Entry] = {}
     names: set[str] = set()
     if not settings.tokens:
         materials.mistake("tokens", "expected at least one token")
@@ -138,7 +91,7 @@ def build(name: str, settings: Settings, materials: Materials) -> Token:
             limit=build_limit(entry.rate, f"{where}.rate", materials) or limit,
             scopes=build_scopes(entry.scopes, f"{where}.scopes", materials),
         )
-        index[secret_digest] = _Token(
+        index[secret_digest] = Entry(
             identity,
             replace(identity, ambient=True, parts=()) if any(source.ambient for source in sources) else identity,
             build_expiry(entry.expires, f"{where}.expires", materials),

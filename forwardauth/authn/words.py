@@ -6,11 +6,20 @@ names it, because RFC 9110 15.5.2 wants a challenge on every 401.
 
 from dataclasses import dataclass, replace
 
-from forwardauth.core.credentials import BearerSource, CookieSource, HeaderSource, Source
+from forwardauth.core.credentials import (
+    BearerSource,
+    CookieSource,
+    HeaderSource,
+    PasswordSource,
+    QuerySource,
+    Source,
+)
 from forwardauth.core.reasons import (
+    DISABLED_CREDENTIAL,
     EXPIRED_CREDENTIAL,
     INVALID_CREDENTIAL,
     MISSING_CREDENTIAL,
+    REVOKED_CREDENTIAL,
     Denial,
     Reason,
 )
@@ -24,6 +33,8 @@ class Words:
     invalid: Denial
     unknown: Denial
     expired: Denial
+    revoked: Denial
+    disabled: Denial
 
 
 def token_words(first: Source, realm: str) -> Words:
@@ -40,6 +51,8 @@ def token_words(first: Source, realm: str) -> Words:
         invalid=denial(INVALID_CREDENTIAL),
         unknown=replace(denial(INVALID_CREDENTIAL), owned=False),
         expired=denial(EXPIRED_CREDENTIAL),
+        revoked=denial(REVOKED_CREDENTIAL),
+        disabled=denial(DISABLED_CREDENTIAL),
     )
 
 
@@ -52,6 +65,12 @@ def _challenge(first: Source, realm: str) -> tuple[str, str, str]:
     if isinstance(first, HeaderSource):
         challenge = f'ApiKey realm="{realm or "forwardauth"}", header="{first.name}"'
         return challenge, challenge, f"Missing {first.name} header. Please provide your API token."
+    if isinstance(first, PasswordSource):
+        challenge = f'Basic realm="{realm or "forwardauth"}", charset="UTF-8"'
+        return challenge, challenge, "Missing Authorization header. Please provide your API token as the password."
+    if isinstance(first, QuerySource):
+        challenge = f'ApiKey realm="{realm or "forwardauth"}", query="{first.parameter.decode()}"'
+        return challenge, challenge, f"Missing parameter {first.parameter.decode()}. Please provide your API token."
     assert isinstance(first, CookieSource)
     challenge = f'ApiKey realm="{realm or "forwardauth"}", cookie="{first.cookie.decode()}"'
     return challenge, challenge, "Missing credential. Please sign in or provide your API token."
@@ -67,4 +86,6 @@ def password_words(realm: str) -> Words:
         invalid=invalid,
         unknown=invalid,
         expired=invalid,
+        revoked=invalid,
+        disabled=invalid,
     )

@@ -6,6 +6,8 @@ from forwardauth import __version__
 from forwardauth.cli.check import check
 from forwardauth.cli.doctor import doctor
 from forwardauth.cli.explain import explain
+from forwardauth.cli.keys import keys
+from forwardauth.cli.lockouts import lockouts
 from forwardauth.cli.serve import serve
 
 
@@ -19,3 +21,5 @@ main.add_command(serve)
 main.add_command(check)
 main.add_command(explain)
 main.add_command(doctor)
+main.add_command(keys)
+main.add_command(lockouts)

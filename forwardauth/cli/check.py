@@ -12,8 +12,8 @@ from forwardauth.config.load import Overrides, load
 from forwardauth.config.mistakes import ConfigurationError
 from forwardauth.config.risks import default_gateways, risks
 from forwardauth.config.snapshot import Snapshot
-from forwardauth.core.requirement import AllOf, AnyOf, Requirement
 from forwardauth.core.routes import Route
+from forwardauth.explanation import described
 from forwardauth.gateways import GATEWAYS
 
 PATH_COLUMN = 56
@@ -58,12 +58,3 @@ def _rows(route: Route) -> Iterator[tuple[str, str, str, str, str]]:
     paths, *further = textwrap.wrap(" ".join(route.paths), PATH_COLUMN, break_long_words=False, break_on_hyphens=False)
     yield route.name, methods, route.host or "*", paths, who
     yield from (("", "", "", paths, "") for paths in further)
-
-
-def described(requirement: Requirement) -> str:
-    """A requirement in words: `staff and (ci or office)`."""
-    if isinstance(requirement, AnyOf | AllOf):
-        word = " or " if isinstance(requirement, AnyOf) else " and "
-        members = [described(member) for member in requirement.members]
-        return word.join(f"({member})" if " " in member else member for member in members)
-    return requirement.authenticator.name

@@ -1,4 +1,4 @@
-"""How every command says that a configuration is wrong: one line each on stderr, and exit code 2."""
+"""How every command says what is wrong: one line each on stderr, and exit code 2."""
 
 import sys
 from typing import NoReturn
@@ -11,7 +11,12 @@ EXIT_MISTAKES = 2
 
 
 def fail(failure: ConfigurationError) -> NoReturn:
-    """Print every mistake and end."""
-    for mistake in failure.mistakes:
-        click.echo(f"forwardauth: {' '.join(str(mistake).splitlines())}", err=True)
+    """Print every mistake of a configuration and end."""
+    end(*map(str, failure.mistakes))
+
+
+def end(*texts: str) -> NoReturn:
+    """Print each text as a line of its own and end."""
+    for text in texts:
+        click.echo(f"forwardauth: {' '.join(text.splitlines())}", err=True)
     sys.exit(EXIT_MISTAKES)

@@ -3,14 +3,13 @@
 import re
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
 
 from forwardauth.authn import KINDS
 from forwardauth.authn.building import Materials
-from forwardauth.config.materials import ConfigurationMaterials, Files
+from forwardauth.config.materials import ConfigurationMaterials, Files, Records
 from forwardauth.config.mistakes import Mistakes, join
 from forwardauth.config.reader import Reader
-from forwardauth.config.settings import UNBUILT_KINDS
+from forwardauth.config.settings import UNBUILT_KINDS, Settings
 from forwardauth.core.model import Authenticator
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -18,11 +17,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def build_authenticators(
-    entries: dict[str, Any], reader: Reader, mistakes: Mistakes, files: Files, process_key: bytes
+    settings: Settings, reader: Reader, mistakes: Mistakes, files: Files, process_key: bytes, records: Records
 ) -> dict[str, Authenticator | None]:
     """Authenticators by name; None for one that is disabled, which is not looked at any further."""
     built: dict[str, Authenticator | None] = {}
-    for name, entry in entries.items():
+    for name, entry in settings.authenticators.items():
         path = join("authenticators", name)
         built[name] = None
         if not NAME.fullmatch(name):
@@ -44,10 +43,12 @@ def build_authenticators(
         else:
             module = KINDS[kind]
             _check_extra(module, join(path, kind), mistakes)
-            settings = reader.read(module.Settings, entry[kind], join(path, kind))
-            if settings is not None:
-                materials: Materials = ConfigurationMaterials(join(path, kind), mistakes, process_key, files)
-                built[name] = module.build(name, settings, materials)
+            words = reader.read(module.Settings, entry[kind], join(path, kind))
+            if words is not None:
+                materials: Materials = ConfigurationMaterials(
+                    join(path, kind), mistakes, process_key, files, records, settings.database is not None
+                )
+                built[name] = module.build(name, words, materials)
     return built
 
 

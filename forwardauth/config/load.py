@@ -7,7 +7,7 @@ from typing import Any
 
 from forwardauth.config.document import parse
 from forwardauth.config.interpolate import Whole, expand
-from forwardauth.config.materials import Files
+from forwardauth.config.materials import Files, Records
 from forwardauth.config.mistakes import ConfigurationError, Mistake, Mistakes
 from forwardauth.config.reader import Reader
 from forwardauth.config.settings import UNBUILT, ServerSettings, Settings, parse_listen
@@ -39,8 +39,13 @@ class Configuration:
     folder: Path
 
 
-def load(overrides: Overrides, environment: Mapping[str, str], process_key: bytes) -> Configuration:
-    """Read and build a configuration. Raises ConfigurationError with every mistake, and the files that it read."""
+def load(
+    overrides: Overrides, environment: Mapping[str, str], process_key: bytes, records: Records | None = None
+) -> Configuration:
+    """Read and build a configuration. Raises ConfigurationError with every mistake, and the files that it read.
+
+    `records` are what the one before it left behind.
+    """
     mistakes = Mistakes()
     overrides = _with_environment(overrides, environment, mistakes)
     path = Path(overrides.config).absolute() if overrides.config else None
@@ -50,7 +55,7 @@ def load(overrides: Overrides, environment: Mapping[str, str], process_key: byte
         reader = Reader(mistakes, lambda text: expand(text, environment, files.text), UNBUILT)
         # Partly: what is readable is built all the same, so that its mistakes are told with the others.
         settings = _overridden(reader.read_partly(Settings, document, "") or Settings(), overrides, mistakes)
-        snapshot = build_snapshot(settings, reader, mistakes, files, process_key)
+        snapshot = build_snapshot(settings, reader, mistakes, files, process_key, records or Records())
         mistakes.check()
         assert snapshot is not None
     except ConfigurationError as failure:

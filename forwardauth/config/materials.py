@@ -4,7 +4,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forwardauth.config.mistakes import Mistakes, join
+from forwardauth.core.key_index import KeyIndex
 from forwardauth.stores.files import Stamp, read_text, stamp
+from forwardauth.stores.key_files import LiveFiles, LiveKeys, LiveTenants
+
+
+@dataclass(slots=True)
+class Records:
+    """What outlives a configuration and is read by its authenticators: keys of the database, and of files."""
+
+    key_index: KeyIndex = field(default_factory=KeyIndex)
+    key_files: LiveFiles = field(default_factory=LiveFiles)
 
 
 @dataclass(slots=True)
@@ -15,6 +25,21 @@ class ConfigurationMaterials:
     mistakes: Mistakes
     process_key: bytes
     files: "Files"
+    records: Records = field(default_factory=Records)
+    has_database: bool = False
+
+    @property
+    def key_index(self) -> KeyIndex:
+        """The keys of the database."""
+        return self.records.key_index
+
+    def live_keys(self, path: str) -> LiveKeys:
+        """The key file at a path below the configuration's folder."""
+        return self.records.key_files.keys(self.files.folder / path)
+
+    def live_tenants(self, directory: str) -> LiveTenants:
+        """The folder of tenants' key files at a path below the configuration's folder."""
+        return self.records.key_files.tenants(self.files.folder / directory)
 
     def mistake(self, where: str, what: str) -> None:
         """Note a mistake at a path below this part."""

@@ -38,22 +38,27 @@ def risks(snapshot: Snapshot, gateways: tuple[IPv4Address, ...]) -> Iterator[Ris
         )
     elif all(route.requirement is None for route in snapshot.routes.routes):
         yield Risk("", "EVERY ROUTE IS PUBLIC: nothing asks for a credential.")
-    for network in bypasses(snapshot):
+    for name in sorted({each.decode() for each in snapshot.credential_parameters}):
+        yield Risk(
+            "",
+            f"keys are looked for in the query, as {name}: gateways and backends write addresses into their logs",
+        )
+    for authenticator in bypasses(snapshot):
         overlap = [
             str(allowed)
-            for allowed in network.allowed
+            for allowed in authenticator.bypass
             if any(allowed.version == peer.version and allowed.overlaps(peer) for peer in snapshot.trusted)
         ]
         if overlap:
             yield Risk(
                 "bypass_overlaps_peers",
-                f"authenticator {network.name} lets {', '.join(overlap)} pass, where trusted peers are too: a gateway "
-                "that does not tell its clients' addresses would let everybody in",
+                f"authenticator {authenticator.name} lets {', '.join(overlap)} pass, where trusted peers are too: a "
+                "gateway that does not tell its clients' addresses would let everybody in",
             )
-        inside = [str(gateway) for gateway in gateways if within(gateway, network.allowed)]
+        inside = [str(gateway) for gateway in gateways if within(gateway, authenticator.bypass)]
         if inside:
             yield Risk(
                 "bypass_holds_gateway",
-                f"authenticator {network.name} holds {', '.join(inside)}, this host's default gateway: what is "
+                f"authenticator {authenticator.name} holds {', '.join(inside)}, this host's default gateway: what is "
                 "translated (NAT, Docker's bridge) comes from that address",
             )

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from forwardauth.authn.building import build_limit, build_methods, path_pattern
+from forwardauth.authn.building import build_limit, build_methods
 from forwardauth.config.authenticators import NAME
 from forwardauth.config.materials import ConfigurationMaterials, Files
 from forwardauth.config.mistakes import Mistakes, join
@@ -13,6 +13,7 @@ from forwardauth.config.settings import RouteSettings, Settings, is_address
 from forwardauth.core.model import Authenticator
 from forwardauth.core.requirement import AllOf, AnyOf, One, Requirement
 from forwardauth.core.routes import AmbiguousPath, Route, normalise_path, parse_host
+from forwardauth.core.scopes import path_pattern
 from forwardauth.replies import FORMATS
 
 _PASS = ("false", "foreign", "true")
@@ -28,7 +29,7 @@ def build_routes(
     seen: dict[tuple[Any, ...], str] = {}
     names: set[str] = set()
     for index, entry in enumerate(settings.routes):
-        if entry is None:
+        if entry is None or not entry.enabled:
             continue
         path = f"routes[{index}]"
         for key, text in preset_mistakes(entry):

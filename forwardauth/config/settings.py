@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forwardauth.core.lockout import LockoutSettings
+from forwardauth.core.secret import Secret
 from forwardauth.telemetry.audit import AuditSettings
 
 ENGINES = ("httptools", "aiohttp")
@@ -103,7 +104,7 @@ class RouteSettings:
     pages may use cookies and passwords; `pass_credentials` lets the client's credentials through to the backend:
     `true`, `false`, or `foreign` for those that belong to somebody else. `encoded_slashes` accepts `%2F` in the path,
     which every other route refuses. `login` sends browsers that ask for a page to a login page in place of a 401: its
-    address, or `true` for `/auth/login` of `server.public_url`.
+    address, or `true` for `/auth/login` of `server.public_url`. A route that is not `enabled` is not there.
     """
 
     path: str | list[str] | None = None
@@ -120,11 +121,16 @@ class RouteSettings:
     pass_credentials: bool | str = False
     encoded_slashes: bool = False
     login: bool | str = False
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole file. `authenticators` have a name each; the kind is the key below it."""
+    """The whole file. `authenticators` have a name each; the kind is the key below it.
+
+    `database` keeps virtual keys: `sqlite:///data/forwardauth.db` (below the configuration's folder; four slashes: an
+    absolute path) or `postgresql://user:password@host/name`.
+    """
 
     authenticators: dict[str, Any] = field(default_factory=dict, repr=False)
     routes: list[RouteSettings | None] = field(default_factory=list)
@@ -135,11 +141,16 @@ class Settings:
     identity_headers: dict[str, list[str]] = field(default_factory=dict)
     errors: str = "openai"
     audit: AuditSettings = field(default_factory=AuditSettings)
+    database: Secret | None = None
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the words that have no class of their own."""
+        if self.database is not None and not self.database.startswith(("sqlite:///", "postgresql://")):
+            yield "database", "expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 UNBUILT = frozenset(
     {
-        "database",
         "inject",
         "people",
         "shared",
@@ -150,5 +161,5 @@ UNBUILT = frozenset(
 )
 """Settings of the contract that this version refuses by name, because nothing implements them."""
 
-UNBUILT_KINDS = frozenset({"delegate", "jwt", "key_file", "session", "sso_header", "tenant_keys", "virtual_key"})
+UNBUILT_KINDS = frozenset({"delegate", "jwt", "session", "sso_header"})
 """Kinds of authenticators of the contract that this version refuses by name."""

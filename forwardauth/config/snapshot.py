@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forwardauth.authn.building import HEADER_NAME
-from forwardauth.authn.network import Network
 from forwardauth.config.authenticators import build_authenticators
-from forwardauth.config.materials import Files
+from forwardauth.config.materials import Files, Records
 from forwardauth.config.mistakes import Mistakes, join
 from forwardauth.config.reader import Reader
 from forwardauth.config.routing import build_routes, check_format
 from forwardauth.config.settings import Settings
 from forwardauth.core.client_ip import ClientReader, parse_address, parse_networks, within
-from forwardauth.core.credentials import AUTHORIZATION, COOKIE, CookieSource, HeaderSource
+from forwardauth.core.credentials import AUTHORIZATION, COOKIE, CookieSource, HeaderSource, QuerySource
 from forwardauth.core.guard import COMMON, HeaderNames
 from forwardauth.core.memo import Memo
 from forwardauth.core.model import Authenticator
@@ -41,7 +40,8 @@ class Snapshot:
     """One configuration, ready to decide by.
 
     `credential_headers` are the names under which clients send secrets, as they are written (lower-case name to written
-    name); `credential_cookies` the cookies that are secrets. `further_names` are more identity headers for a field.
+    name); `credential_cookies` and `credential_parameters` (of the query) are what else holds a secret. `further_names`
+    are more identity headers for a field.
     """
 
     routes: RouteTable
@@ -52,6 +52,7 @@ class Snapshot:
     dialects: dict[str, Dialect]
     credential_headers: dict[bytes, str]
     credential_cookies: frozenset[bytes]
+    credential_parameters: frozenset[bytes]
     further_names: dict[str, tuple[str, ...]]
     gateway_user: bytes | None
     errors: str
@@ -80,10 +81,10 @@ class Snapshot:
 
 
 def build_snapshot(
-    settings: Settings, reader: Reader, mistakes: Mistakes, files: Files, process_key: bytes
+    settings: Settings, reader: Reader, mistakes: Mistakes, files: Files, process_key: bytes, records: Records
 ) -> Snapshot | None:
     """The snapshot of these settings, or None when mistakes were noted."""
-    authenticators = build_authenticators(settings.authenticators, reader, mistakes, files, process_key)
+    authenticators = build_authenticators(settings, reader, mistakes, files, process_key, records)
     routes = build_routes(settings, authenticators, mistakes)
     dialects = _build_dialects(settings, mistakes)
     further = _build_further_names(settings.identity_headers, mistakes)
@@ -95,15 +96,19 @@ def build_snapshot(
         mistakes.add("server.gateway_user_header", "expected a header name")
     built = [authenticator for authenticator in authenticators.values() if authenticator is not None]
     headers, cookies = _credential_names(built)
-    for header in headers:
-        if header in _NOT_FOR_CREDENTIALS:
-            mistakes.add(
-                "authenticators", f"the header {headers[header]} has another meaning and cannot carry a secret"
-            )
+    # Headers that decide without being secret: read, held to one line and guarded like those that are.
+    read = {name.lower().encode(): name for authenticator in built for name in authenticator.reads}
+    for header, name in (headers | read).items():
+        if header in _NOT_FOR_CREDENTIALS or (header in headers and header in read):
+            mistakes.add("authenticators", f"the header {name} has another meaning here")
     if mistakes.found:
         return None
     banned = frozenset(name.lower().encode() for names in further.values() for name in names)
-    wanted = frozenset(headers) | (frozenset({gateway_user.lower().encode()}) if gateway_user else frozenset())
+    wanted = (
+        frozenset(headers)
+        | frozenset(read)
+        | (frozenset({gateway_user.lower().encode()}) if gateway_user else frozenset())
+    )
     protected = _GATEWAY_HEADERS | {name.lower().encode() for name in IDENTITY_FIELDS.values()}
     return Snapshot(
         routes=RouteTable(tuple(routes)),
@@ -116,6 +121,9 @@ def build_snapshot(
         dialects=dialects,
         credential_headers=headers,
         credential_cookies=cookies,
+        credential_parameters=frozenset(
+            source.parameter for each in built for source in each.sources if isinstance(source, QuerySource)
+        ),
         further_names=further,
         gateway_user=gateway_user.lower().encode() if gateway_user else None,
         errors=settings.errors,
@@ -177,13 +185,13 @@ def _networks(names: list[str], path: str, mistakes: Mistakes) -> tuple[Any, ...
     return tuple(networks)
 
 
-def bypasses(snapshot: Snapshot) -> list[Network]:
+def bypasses(snapshot: Snapshot) -> list[Authenticator]:
     """The authenticators that accept an address alone, where a route asks them."""
     asked = [
         authenticator
         for route in snapshot.routes.routes
         if route.requirement is not None
         for authenticator in route.requirement.authenticators()
-        if isinstance(authenticator, Network)
+        if authenticator.bypass
     ]
     return list(dict.fromkeys(asked))

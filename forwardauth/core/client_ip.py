@@ -102,11 +102,14 @@ class ClientReader:
             return None
         exempt = within(address, self._exempt)
         key = address.packed if address.version == 4 else address.packed[:8]
-        return Client(str(address), key, () if exempt else _keys(address), further_hops, exempt)
+        return Client(str(address), key, () if exempt else address_keys(address), further_hops, exempt)
 
 
-def _keys(address: Address) -> Keys:
-    """Lengths keep keys apart: 4 and 8 bytes of address, 6 of a /48, and more with a user's digest."""
+def address_keys(address: Address) -> Keys:
+    """Whom failures of an address count against.
+
+    Lengths keep keys apart: 4 and 8 bytes of address, 6 of a /48, and more with a user's digest.
+    """
     if address.version == 4:
         return ((address.packed, 1),)
     return ((address.packed[:8], 1), (address.packed[:6], WIDE_MULTIPLE))

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal, Protocol
+from urllib.parse import unquote_to_bytes
 
 from forwardauth.core.model import RequestView, SourceName
 
@@ -107,6 +108,25 @@ class BasicSource:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordSource:
+    """The password of `Authorization: Basic`, whatever the user name: for programs that know no other way."""
+
+    header: bytes = field(default=AUTHORIZATION, init=False)
+    ambient: bool = field(default=True, init=False)
+
+    def find(self, view: RequestView) -> Presented:
+        """The password; an unreadable pair is read as one that nobody knows."""
+        value = view.fields.get(AUTHORIZATION)
+        if not value:
+            return None
+        scheme, token = authorization(value)
+        if scheme != b"basic" or not token:
+            return FOREIGN if token else None
+        pair = basic_pair(token)
+        return token if pair is None else pair[1].encode() or None
+
+
+@dataclass(frozen=True, slots=True)
 class HeaderSource:
     """The raw value of any other header; `name` is how people write it."""
 
@@ -140,6 +160,46 @@ class CookieSource:
         if len(values) > 1:
             return b";".join(sorted(values))
         return values.pop() if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySource:
+    """One parameter of the query (RFC 6750 2.3 advises against it: addresses are written into logs).
+
+    Programs differ in which of two parameters of one name they take, so two values read as one that nobody knows.
+    """
+
+    parameter: bytes
+    header: bytes = field(default=b"", init=False)
+    ambient: bool = field(default=False, init=False)
+
+    def find(self, view: RequestView) -> Presented:
+        """The parameter's value, decoded once."""
+        query = view.target.partition(b"?")[2]
+        values = {_decoded(value) for name, value in _parameters(query) if _decoded(name) == self.parameter and value}
+        if len(values) > 1:
+            return b"&".join(sorted(values))
+        return values.pop() if values else None
+
+
+def _parameters(query: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and values as they stand in a query (WHATWG URL, urlencoded parsing: `&` alone separates)."""
+    pairs = [part.partition(b"=") for part in query.split(b"&")] if query else []
+    return [(name, value) for name, _, value in pairs]
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def without_parameters(target: bytes, names: frozenset[bytes]) -> bytes:
+    """A path and query without the parameters that are credentials of ours."""
+    path, _, query = target.partition(b"?")
+    parts = query.split(b"&")
+    kept = [part for part in parts if _decoded(part.partition(b"=")[0]) not in names]
+    if len(kept) == len(parts):
+        return target
+    return path + b"?" + b"&".join(kept) if kept else path
 
 
 def cookie_pairs(line: bytes) -> list[tuple[bytes, bytes]]:

@@ -19,6 +19,7 @@ from forwardauth.core.model import (
     Facts,
     Failed,
     Identity,
+    KeyUsed,
     Need,
     Now,
     Rejected,
@@ -32,7 +33,6 @@ from forwardauth.core.reasons import (
     AMBIGUOUS_CREDENTIALS,
     CROSS_SITE,
     DENIALS,
-    INSUFFICIENT_SCOPE,
     LOCKED_OUT,
     LOOKALIKE_HEADER,
     MALFORMED_SUBREQUEST,
@@ -40,7 +40,8 @@ from forwardauth.core.reasons import (
     UNTRUSTED_PEER,
     Denial,
 )
-from forwardauth.core.routes import Place, Route, RouteTable, matches_path
+from forwardauth.core.routes import Place, Route, RouteTable
+from forwardauth.core.scopes import refusal
 
 STATIONS: tuple[str, ...] = (
     "trusted peer",
@@ -153,14 +154,17 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
         if part.scopes:
             if any(scope.methods is not None for scope in part.scopes) and METHOD_OVERRIDE in view.fields:
                 return Decision("scope", DENIALS[MALFORMED_SUBREQUEST], place, client, verdict, events)
-            if not _in_scope(part, view.method, place.path):
-                return Decision("scope", DENIALS[INSUFFICIENT_SCOPE], place, client, verdict, events)
+            refused = refusal(part.scopes, view.method, place, client)
+            if refused is not None:
+                return Decision("scope", refused, place, client, verdict, events)
 
     for part in verdict.parts:
         if part.fingerprint is not None and (
             not tables.known.fresh(client.key, part.fingerprint, now.monotonic) or tables.lockout.forgives(keys)
         ):
             events += (Succeeded(client.key, part.fingerprint, keys),)
+        if part.record and not tables.uses.fresh(part.record, now.wall):
+            events += (KeyUsed(part.record, now.wall),)
     return _within_rates("rates", place, client, verdict, events, tables, now)
 
 
@@ -217,13 +221,6 @@ def _crosses_site(view: RequestView, place: Place) -> bool:
     # The browser says "same site" by its public suffix list; two labels in common keep a forged pair from passing.
     same_site = view.fields.get(b"sec-fetch-site") == b"same-site"
     return not (same_site and name.split(".")[-2:] == place.host.name.split(".")[-2:])
-
-
-def _in_scope(identity: Identity, method: bytes, path: str) -> bool:
-    return any(
-        (scope.methods is None or method in scope.methods) and matches_path((scope.path,), path)
-        for scope in identity.scopes
-    )
 
 
 def _within_rates(

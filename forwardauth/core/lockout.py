@@ -125,11 +125,13 @@ class Lockout:
         for key, multiple in keys:
             self._fail(key, self._limit(multiple), now)
 
-    def forget(self, keys: Keys) -> None:
-        """Drop the failures and blocks of `keys` (`reset_on_success`, `lockouts clear`)."""
+    def forget(self, keys: Keys) -> int:
+        """Drop the failures and blocks of `keys` (`reset_on_success`, `lockouts clear`); says how many there were."""
+        before = len(self)
         for key, _ in keys:
             self._failing.pop(key, None)
             self._blocked.pop(key, None)
+        return before - len(self)
 
     def clear(self) -> int:
         """Drop every record; says how many there were."""

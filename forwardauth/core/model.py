@@ -5,6 +5,7 @@ path have slots and are not frozen, because a frozen dataclass costs a call for 
 """
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from forwardauth.core.rate import Charge, Limit, Limits, RateTable
@@ -73,10 +74,16 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a credential may do: a path pattern, and methods (None: all)."""
+    """One thing that a credential may do: a path pattern, and methods, hosts, client networks and models.
+
+    No `methods` (None), `hosts`, `clients` or `models` (empty) means all of them.
+    """
 
     path: str
     methods: frozenset[bytes] | None = None
+    hosts: tuple[str, ...] = ()
+    clients: tuple[IPv4Network | IPv6Network, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -86,8 +93,9 @@ class Identity:
     `authenticators` are the names that accepted, in order. `credential` is (authenticator, credential id) in one
     string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
-    unasked (cookie, Basic, network). A merged identity has its `parts`; `limits` are the rate limits of all of them,
-    with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`.
+    unasked (cookie, Basic, network). `record` is the public id of a key of the database, whose last use is kept. A
+    merged identity has its `parts`; `limits` are the rate limits of all of them, with their keys, `scoped` tells
+    whether one of them has scopes; `method` joins the names by `+`.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -101,6 +109,7 @@ class Identity:
     ambient: bool = False
     limit: Limit | None = None
     scopes: tuple[Scope, ...] = ()
+    record: str = ""
     parts: tuple["Identity", ...] = ()
     limits: Limits = field(init=False, default=())
     scoped: bool = field(init=False, default=False)
@@ -157,7 +166,15 @@ class Charged:
     charges: list[Charge]
 
 
-Event = Reserved | Failed | Succeeded | Charged
+@dataclass(slots=True, eq=False)
+class KeyUsed:
+    """A key of the database was allowed at `wall` (seconds since 1970)."""
+
+    record: str
+    wall: float
+
+
+Event = Reserved | Failed | Succeeded | Charged | KeyUsed
 
 
 @dataclass(slots=True, eq=False)
@@ -216,12 +233,14 @@ class Authenticator(Protocol):
 
     `judge` answers an Identity, Rejected (mine but bad), a Need, or None: nothing here is mine. An exception is a fault
     and denies. `missing` is what a caller reads who presented nothing; None where presenting is impossible (network).
-    `guessable` secrets (passwords) are not looked at when something else was accepted: the answer would tell.
+    `guessable` secrets (passwords) are not looked at when something else was accepted: the answer would tell. `reads`
+    are further headers that decide and hold no secret (a tenant's name), as they are written.
     """
 
     name: str
     missing: Denial | None
     guessable: bool
+    reads: tuple[str, ...]
 
     @property
     def sources(self) -> tuple[SourceName, ...]:
@@ -234,6 +253,11 @@ class Authenticator(Protocol):
 
     def foreign(self, header: bytes, value: bytes) -> bool | None:
         """Whether this value of a header is somebody else's credential; None if the header is not read here."""
+        ...
+
+    @property
+    def bypass(self) -> "tuple[IPv4Network | IPv6Network, ...]":
+        """The networks whose clients pass by their address alone."""
         ...
 
 
@@ -265,6 +289,14 @@ class KnownTable(Protocol):
         ...
 
 
+class UsesTable(Protocol):
+    """When keys of the database were last used, read-only."""
+
+    def fresh(self, record: str, wall: float) -> bool:
+        """Whether a use was noted so recently that noting another changes nothing."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Tables:
     """What outlives a configuration: counters and blocks. `decide` reads them; `service.py` alone changes them."""
@@ -272,3 +304,4 @@ class Tables:
     lockout: LockoutTable
     known: KnownTable
     rates: RateTable
+    uses: UsesTable

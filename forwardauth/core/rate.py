@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LIMIT = re.compile(r"\s*([1-9]\d{0,8})\s*/\s*([smhd])(?:\s+burst\s+([1-9]\d{0,8}))?\s*")
+_LIMIT = re.compile(r"\s*([1-9]\d{0,8})\s*/\s*([1-9][0-9]{0,5})?([smhd])(?:\s+burst\s+([1-9]\d{0,8}))?\s*")
 
 TABLE_SIZE = 100_000
 
@@ -32,12 +32,15 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """`N/s|m|h|d [burst B]` as a limit; the burst is N where it is not given. Raises ValueError."""
+    """`N/s|m|h|d [burst B]` as a limit; the burst is N where it is not given. Raises ValueError.
+
+    A number before the unit counts several of them: `100/3600s`.
+    """
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise ValueError("expected a rate such as 100/h or 20/s burst 40")
     count = int(match[1])
-    return Limit(count, _PERIODS[match[2]], int(match[3] or count))
+    return Limit(count, int(match[2] or 1) * _PERIODS[match[3]], int(match[4] or count))
 
 
 Charge = tuple[str, float]

@@ -55,6 +55,7 @@ AMBIGUOUS_CREDENTIALS = Reason(
 UNTRUSTED_PEER = Reason("untrusted_peer", 403, "This address may not ask for decisions.")
 NO_ROUTE = Reason("no_route", 403, "There is nothing here for this method, host and path.")
 INSUFFICIENT_SCOPE = Reason("insufficient_scope", 403, "This credential is not allowed to do that.")
+MODEL_NOT_ALLOWED = Reason("model_not_allowed", 403, "This credential is not allowed to use that model.")
 NETWORK_NOT_ALLOWED = Reason("network_not_allowed", 403, "This address is not allowed.")
 CROSS_SITE = Reason(
     "cross_site", 403, "A page of another site made this request. Send a credential in a header of its own."
@@ -62,6 +63,8 @@ CROSS_SITE = Reason(
 MISSING_CREDENTIAL = Reason("missing_credential", 401, "Missing credential.", "missing_authorization")
 INVALID_CREDENTIAL = Reason("invalid_credential", 401, "Invalid API token", "invalid_token", counts=True)
 EXPIRED_CREDENTIAL = Reason("expired_credential", 401, "This API token has expired.", "invalid_token")
+REVOKED_CREDENTIAL = Reason("revoked_credential", 401, "This API token has been revoked.", "invalid_token")
+DISABLED_CREDENTIAL = Reason("disabled_credential", 401, "This API token is disabled.", "invalid_token")
 LOCKED_OUT = Reason(
     "locked_out", 429, "Too many failed attempts from this address. Wait before you try again.", retry=False
 )
@@ -78,11 +81,14 @@ REASONS: tuple[Reason, ...] = (
     UNTRUSTED_PEER,
     NO_ROUTE,
     INSUFFICIENT_SCOPE,
+    MODEL_NOT_ALLOWED,
     NETWORK_NOT_ALLOWED,
     CROSS_SITE,
     MISSING_CREDENTIAL,
     INVALID_CREDENTIAL,
     EXPIRED_CREDENTIAL,
+    REVOKED_CREDENTIAL,
+    DISABLED_CREDENTIAL,
     LOCKED_OUT,
     RATE_LIMITED,
     BUSY,

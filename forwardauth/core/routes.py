@@ -133,6 +133,30 @@ def _check_name(name: str) -> None:
         IPv4Address(name)
 
 
+class HostPattern:
+    """A host name or address, with `*.` before it for one label; without a port it means every port.
+
+    Raises ValueError for anything else.
+    """
+
+    __slots__ = ("_name", "_port", "_wildcard")
+
+    def __init__(self, text: str) -> None:
+        self._wildcard = text.startswith("*.")
+        host = parse_host(text.removeprefix("*.").encode())
+        self._name, self._port = host.name, host.port
+
+    def matches(self, host: Host) -> bool:
+        """Whether a request's host is meant."""
+        if self._port is not None and host.port != self._port:
+            return False
+        if self._wildcard:
+            # One label exactly, as in a certificate (RFC 6125 6.4.3).
+            first, _, rest = host.name.partition(".")
+            return bool(first) and rest == self._name
+        return host.name == self._name
+
+
 @dataclass(slots=True, eq=False)
 class Route:
     """What a host, path and method require. `requirement` is None where the route is public.
@@ -156,34 +180,21 @@ class Route:
     encoded_slashes: bool = False
     login: str = ""
     limit_key: str = field(init=False, default="")
-    _host_name: str = field(init=False, default="")
-    _host_port: int | None = field(init=False, default=None)
+    _host: HostPattern | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         methods = b",".join(sorted(self.methods or ())).decode()
         self.limit_key = "\n".join((self.name, self.host or "", methods))
         if self.host is not None:
-            wildcard = self.host.startswith("*.")
-            host = parse_host(self.host.removeprefix("*.").encode())
-            self._host_name = f"*.{host.name}" if wildcard else host.name
-            self._host_port = host.port
+            self._host = HostPattern(self.host)
 
     def matches(self, method: bytes, host: Host, path: str) -> bool:
         """Whether this route is the one for a request in normal form."""
         return (
             (self.methods is None or method in self.methods)
-            and (self.host is None or self._matches_host(host))
+            and (self._host is None or self._host.matches(host))
             and matches_path(self.paths, path)
         )
-
-    def _matches_host(self, host: Host) -> bool:
-        if self._host_port is not None and host.port != self._host_port:
-            return False
-        if self._host_name.startswith("*."):
-            # One label exactly, as in a certificate (RFC 6125 6.4.3).
-            first, _, rest = host.name.partition(".")
-            return bool(first) and rest == self._host_name[2:]
-        return host.name == self._host_name
 
 
 def matches_path(patterns: Iterable[str], path: str) -> bool:

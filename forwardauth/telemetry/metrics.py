@@ -22,6 +22,10 @@ BUCKETS = (10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 25e-3, 0.1, 0.5, 2.5
 
 METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "forwardauth_decisions_total": ("Decisions.", ("route", "decision", "reason", "authenticator")),
+    "forwardauth_tenant_decisions_total": (
+        "Decisions about credentials that belong to a tenant; from the thousandth tenant on as `other`.",
+        ("tenant", "decision"),
+    ),
     "forwardauth_decision_seconds": ("Seconds from the request's headers to the answer.", ()),
     "forwardauth_lockouts_active": ("Clients that are locked out now.", ()),
     "forwardauth_lockouts_overflowed_total": ("Failures that found a table full of live blocks.", ()),
@@ -29,6 +33,11 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "forwardauth_config_reloads_total": ("Readings of the configuration after the first.", ("result",)),
     "forwardauth_audit_dropped_total": ("Audit lines that were lost.", ()),
     "forwardauth_auth_disabled": ("1 while authentication is disabled.", ()),
+    "forwardauth_keys": (
+        "Keys of the database, by state: active, expired, disabled, revoked; at most 30 seconds old.",
+        ("state",),
+    ),
+    "forwardauth_database_up": ("1 while the database of keys can be read; what is known stays in force.", ()),
     "forwardauth_connections": ("Open connections on the decision listener.", ()),
     "forwardauth_warnings": (
         "1 while something is risky: bypass_overlaps_peers and bypass_holds_gateway (the gateway's own address would "
@@ -40,6 +49,9 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Every metric: what it says, and its labels. The documentation's table is made of this one."""
 
+
+TENANTS = 1000
+"""Tenants that have a label of their own: every one is a time series for whoever scrapes."""
 
 WARNINGS: tuple[tuple[str], ...] = (("bypass_overlaps_peers",), ("bypass_holds_gateway",), ("one_client",))
 """Label values of `forwardauth_warnings`."""
@@ -58,8 +70,10 @@ class Metrics:
     def __init__(self, version: str) -> None:
         self.warnings: dict[tuple[str, ...], float] = dict.fromkeys(WARNINGS, 0.0)
         self.gauges: dict[str, Callable[[], float]] = {}
+        self.keys: Callable[[], Mapping[str, int]] = dict
         self._version = version
         self._decisions: dict[tuple[str, ...], Counter] = {}
+        self._tenants = {""}
         self._reloads: dict[tuple[str, ...], int] = {("success",): 0, ("failure",): 0}
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
@@ -69,15 +83,23 @@ class Metrics:
         route = "-" if decision.place is None else decision.place.route.name
         denial = decision.denial
         authenticator = decision.identity.method or "-"
+        tenant = self._label_of(decision.identity.tenant)
         if denial is None:
-            key = (route, "allow", "-", authenticator)
+            key = (route, "allow", "-", authenticator, tenant)
         else:
             reason = denial.reason
-            key = (route, "fault" if reason is FAULT else "deny", reason.word, authenticator)
+            key = (route, "fault" if reason is FAULT else "deny", reason.word, authenticator, tenant)
         counter = self._decisions.get(key)
         if counter is None:
             counter = self._decisions[key] = Counter()
         return counter
+
+    def _label_of(self, tenant: str) -> str:
+        if tenant not in self._tenants:
+            if len(self._tenants) >= TENANTS:
+                return "other"
+            self._tenants.add(tenant)
+        return tenant
 
     def count(self, counter: "Counter", seconds: float) -> None:
         """Count one decision and the time that it took."""
@@ -100,19 +122,18 @@ class Metrics:
         """The samples, as prometheus-client asks for them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        decided = {labels: counter.count for labels, counter in self._decisions.items()}
-        yield self._counter("forwardauth_decisions_total", decided)
+        yield self._counter("forwardauth_decisions_total", self._summed(lambda labels: labels[:4]))
+        of_tenants = self._summed(lambda labels: (labels[4], labels[1]) if labels[4] else None)
+        yield self._counter("forwardauth_tenant_decisions_total", of_tenants)
         upper = [*map(str, BUCKETS), "+Inf"]
         histogram = HistogramMetricFamily("forwardauth_decision_seconds", METRICS["forwardauth_decision_seconds"][0])
         histogram.add_metric([], list(zip(upper, accumulate(self._buckets), strict=True)), self._seconds)
         yield histogram
-        limited: dict[tuple[str, ...], int] = {}
-        for (route, _, reason, _), counter in self._decisions.items():
-            if reason == RATE_LIMITED.word:
-                limited[route,] = limited.get((route,), 0) + counter.count
+        limited = self._summed(lambda labels: labels[:1] if labels[2] == RATE_LIMITED.word else None)
         yield self._counter("forwardauth_rate_limited_total", limited)
         yield self._counter("forwardauth_config_reloads_total", self._reloads)
         yield self._gauge("forwardauth_warnings", self.warnings)
+        yield self._gauge("forwardauth_keys", {(state,): count for state, count in self.keys().items()})
         for name, read in self.gauges.items():
             family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield family(name, METRICS[name][0], value=read())
@@ -120,6 +141,15 @@ class Metrics:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         yield self._gauge("forwardauth_resident_bytes", {(): peak})
         yield self._gauge("forwardauth_build_info", {(self._version,): 1})
+
+    def _summed(self, labels_of: Callable[[tuple[str, ...]], tuple[str, ...] | None]) -> dict[tuple[str, ...], int]:
+        """Decisions by fewer labels; None where a combination does not count."""
+        sums: dict[tuple[str, ...], int] = {}
+        for combination, counter in self._decisions.items():
+            labels = labels_of(combination)
+            if labels is not None:
+                sums[labels] = sums.get(labels, 0) + counter.count
+        return sums
 
     def _counter(self, name: str, counts: Mapping[tuple[str, ...], int]) -> "Metric":
         from prometheus_client.core import CounterMetricFamily

@@ -39,3 +39,5 @@ def configure_logging(level: int = logging.INFO) -> None:
     stream = logging.StreamHandler()
     stream.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[stream], force=True)
+    # It tells every plugin that it sets up; what it does is told by an error, or not at all.
+    logging.getLogger("alembic").setLevel(logging.WARNING)

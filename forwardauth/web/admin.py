@@ -5,14 +5,18 @@ on this machine reaches them by a name of its own (DNS rebinding); what changes 
 """
 
 import hmac
+import json
+import logging
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from forwardauth.core.client_ip import NAMED_NETWORKS, parse_address, parse_networks, within
+
+log = logging.getLogger("forwardauth")
 
 _LOOPBACK = parse_networks(NAMED_NETWORKS["loopback"])
 
@@ -36,8 +40,18 @@ class Operations(Protocol):
         """The live blocks."""
         ...
 
-    def clear_lockouts(self) -> int:
-        """Forget every failure and block; says how many there were."""
+    def clear_lockouts(self, client: str | None) -> int:
+        """Forget every failure and block, or those of one client; says how many there were. Raises ValueError."""
+        ...
+
+    async def refresh_keys(self) -> int | None:
+        """Take what changed in the database; its revision, None without a database."""
+        ...
+
+    async def explain(
+        self, method: str, headers: list[tuple[str, str]], client: str, url: str
+    ) -> tuple[bool, list[str]]:
+        """Whether a request would pass now, and every station's answer. Raises ValueError."""
         ...
 
 
@@ -61,7 +75,31 @@ def admin_application(operations: Operations, token: str | None, own_host: str) 
         return web.json_response({"lockouts": operations.lockouts()})
 
     async def clear(request: web.Request) -> web.Response:
-        return web.json_response({"cleared": operations.clear_lockouts()})
+        client = (await _asked(request)).get("client")
+        try:
+            return web.json_response({"cleared": operations.clear_lockouts(client)})
+        except ValueError as mistake:
+            raise _bad_request(f"client: {mistake}") from None
+
+    async def refresh(request: web.Request) -> web.Response:
+        try:
+            revision = await operations.refresh_keys()
+        except Exception:
+            log.exception("the database of keys cannot be read")
+            return web.json_response({"error": "the database cannot be read; the log says why"}, status=503)
+        if revision is None:
+            raise _bad_request("the running service has no database")
+        return web.json_response({"refreshed": True, "revision": revision})
+
+    async def explain(request: web.Request) -> web.Response:
+        asked = await _asked(request)
+        try:
+            method, client, url = (_text(asked, word) for word in ("method", "client", "url"))
+            headers = [(str(name), str(value)) for name, value in asked.get("headers", [])]
+            allowed, lines = await operations.explain(method, headers, client, url)
+        except (TypeError, ValueError) as mistake:
+            raise _bad_request(str(mistake)) from None
+        return web.json_response({"allowed": allowed, "lines": lines})
 
     app.add_routes(
         [
@@ -70,9 +108,33 @@ def admin_application(operations: Operations, token: str | None, own_host: str) 
             web.post("/control/reload", guard(reload)),
             web.get("/control/lockouts", guard(lockouts)),
             web.post("/control/lockouts/clear", guard(clear)),
+            web.post("/control/keys/refresh", guard(refresh)),
+            web.post("/control/explain", guard(explain)),
         ]
     )
     return app
+
+
+async def _asked(request: web.Request) -> dict[str, Any]:
+    """The JSON object of a request; empty without a body."""
+    try:
+        asked = await request.json() if request.can_read_body else {}
+    except ValueError:
+        asked = None
+    if not isinstance(asked, dict):
+        raise _bad_request("expected a JSON object")
+    return asked
+
+
+def _text(asked: dict[str, Any], word: str) -> str:
+    value = asked.get(word)
+    if not isinstance(value, str):
+        raise ValueError(f"{word}: expected text")
+    return value
+
+
+def _bad_request(what: str) -> web.HTTPBadRequest:
+    return web.HTTPBadRequest(text=json.dumps({"error": what}), content_type="application/json")
 
 
 def _guard(token: str | None, own_host: str) -> Callable[[Handler], Handler]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from forwardauth.config.materials import Records
 from forwardauth.core.model import Subrequest
 from forwardauth.core.reply import Reply
 from forwardauth.gateways import GATEWAYS
@@ -143,10 +144,10 @@ class Recording:
 class Gate:
     """The service of one configuration, and connections to it."""
 
-    def __init__(self, text: str = CONFIGURATION, audit: str = "off") -> None:
+    def __init__(self, text: str = CONFIGURATION, audit: str = "off", records: Records | None = None) -> None:
         self.audit = AuditLog(audit)
         self.metrics = Metrics("test")
-        self.service = Service(snapshot(text), {}, self.audit, self.metrics)
+        self.service = Service(snapshot(text, records=records), {}, self.audit, self.metrics)
         self.recording = Recording(self.service)
         self.lane = Lane(self.recording, 10_000)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from forwardauth.authn.building import path_pattern
+from forwardauth.core.scopes import path_pattern
 from tests.building import mistakes, snapshot
 
 TOKEN = "authenticators: {ci: {token: {from: [%s], tokens: [{name: a, value: x}]}}}\nroutes: [{path: /*, require: ci}]"
@@ -36,6 +36,8 @@ def test_a_pattern_begins_with_a_slash_and_has_a_star_only_at_its_end(text: str,
         ("bearer", [], []),
         ("{header: X-Odd-Key}", ["X-Odd-Key"], []),
         ("{cookie: key}", ["Cookie"], [b"key"]),
+        ("basic", [], []),
+        ("{query: api_key}", [], []),
     ],
 )
 def test_every_place_is_one_that_gateways_must_strip(source: str, headers: list[str], cookies: list[bytes]) -> None:
@@ -55,7 +57,7 @@ def test_every_place_is_one_that_gateways_must_strip(source: str, headers: list[
         "{header: Cookie}",
         "{cookie: 'a b'}",
         "{cookie: a=b}",
-        "{query: key}",
+        "{query: 'a&b'}",
         "{header: A, cookie: b}",
         "header",
         "Bearer",

@@ -79,7 +79,7 @@ def test_a_route_that_cannot_be_meant_is_a_mistake(routes: str, path: str, said:
         ("{}", "authenticators.ci", "exactly one kind"),
         ("{enabled: true}", "authenticators.ci", "exactly one kind"),
         ("{token: {tokens: [{name: a, value: x}]}, basic: {users: []}}", "authenticators.ci", "exactly one kind"),
-        ("{tokens: []}", "authenticators.ci.tokens", "unknown kind; known here: basic, network, token"),
+        ("{tokens: []}", "authenticators.ci.tokens", "unknown kind; known here: basic, key_file, network, tenant_keys, token, virtual_key"),
         ("word", "authenticators.ci", "expected a kind below it"),
         (f"{{enabled: maybe, {CI[1:]}", "authenticators.ci.enabled", "true or false"),
         ("{token: {tokens: [{name: a, value: x, expire: never}]}}", "authenticators.ci.token.tokens[0].expire", "mean"),

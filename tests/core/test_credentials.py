@@ -1,6 +1,7 @@
 """Where a secret stands in a request, what is nothing, and what belongs to somebody else."""
 
 import base64
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -12,12 +13,16 @@ from forwardauth.core.credentials import (
     BearerSource,
     CookieSource,
     HeaderSource,
+    PasswordSource,
     Presented,
+    QuerySource,
     basic_pair,
     basic_user,
     foreign_shape,
     without_cookies,
+    without_parameters,
 )
+from forwardauth.core.model import RequestView
 from tests.building import basic, fields
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -171,3 +176,67 @@ def test_the_claimed_user_is_told_without_being_believed() -> None:
 )
 def test_our_cookies_are_taken_out_of_a_line(line: str, rest: str) -> None:
     assert without_cookies(line.encode(), frozenset({b"key"})) == rest.encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        pytest.param(basic("anybody", "secret")[1], b"secret", id="whatever the user"),
+        pytest.param(basic("", "secret")[1], b"secret", id="no user"),
+        pytest.param(basic("user", "")[1], None, id="no password is missing"),
+        pytest.param("Basic", None, id="a scheme without a value is missing"),
+        pytest.param("", None, id="an empty header is missing"),
+        pytest.param("Basic !!!", b"!!!", id="what is unreadable is a password that nobody knows"),
+        pytest.param("Bearer secret", FOREIGN, id="any other scheme is somebody else's"),
+    ],
+)
+def test_a_key_can_be_the_password_of_basic(value: str, found: Presented) -> None:
+    assert PasswordSource().find(fields(("Authorization", value))) == found
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (b"/v1", None),
+        (b"/v1?", None),
+        (b"/v1?other=secret", None),
+        (b"/v1?key=", None),
+        (b"/v1?key", None),
+        (b"/v1?key=secret", b"secret"),
+        (b"/v1?a=b&key=secret&c", b"secret"),
+        (b"/v1?k%65y=s%65cret", b"secret"),
+        (b"/v1?key=a+b", b"a b"),
+        (b"/v1?key=a=b", b"a=b"),
+        (b"/v1?key=secret&key=secret", b"secret"),
+        (b"/v1?key=one&key=two", b"one&two"),
+        (b"/v1?key=one&k%65y=two", b"one&two"),
+        (b"/v1?KEY=secret", None),
+        (b"/v1?a?key=secret", None),
+        (b"/v1?a;key=secret", None),
+    ],
+)
+def test_a_key_can_stand_in_the_query(target: bytes, found: Presented) -> None:
+    assert QuerySource(b"key").find(RequestView(target=target)) == found
+
+
+@pytest.mark.parametrize(
+    ("target", "left"),
+    [
+        (b"/v1", b"/v1"),
+        (b"/v1?", b"/v1?"),
+        (b"/v1?a=b", b"/v1?a=b"),
+        (b"/v1?key=secret", b"/v1"),
+        (b"/v1?a=b&key=secret&c=d", b"/v1?a=b&c=d"),
+        (b"/v1?k%65y=secret&a", b"/v1?a"),
+        (b"/v1?key=one&key=two", b"/v1"),
+    ],
+)
+def test_a_target_loses_the_keys_in_its_query_and_nothing_else(target: bytes, left: bytes) -> None:
+    assert without_parameters(target, frozenset({b"key"})) == left
+    assert without_parameters(target, frozenset()) == target
+
+
+@given(st.text("key=&%65+?abc", max_size=30))
+def test_no_way_of_writing_it_keeps_a_key_in_a_query(query: str) -> None:
+    left = without_parameters(f"/v1?{query}".encode(), frozenset({b"key"})).decode()
+    assert "key" not in dict(parse_qsl(left.partition("?")[2], keep_blank_values=True))

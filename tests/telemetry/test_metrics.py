@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from forwardauth.app import App
 from forwardauth.config.load import Overrides
 from forwardauth.core.decide import Decision
+from forwardauth.core.model import Identity
 from forwardauth.core.reasons import DENIALS, FAULT, REASONS
-from forwardauth.telemetry.metrics import METRICS, Metrics
+from forwardauth.telemetry.metrics import METRICS, TENANTS, Metrics
 from tests.building import SHA_OF_PASSWORD, Bench, basic
 
 CONFIGURATION = f"""
@@ -134,3 +135,26 @@ async def test_what_is_exported_is_what_the_table_says(tmp_path: Path) -> None:
 )
 def test_the_contracts_metrics_are_in_the_table(name: str) -> None:
     assert name in METRICS
+
+
+def of_tenant(tenant: str) -> Decision:
+    place = Bench(CONFIGURATION).ask("GET", "https://a.example/v1/x").place
+    return Decision("rates", place=place, identity=Identity(("keys",), tenant=tenant, key="a"))
+
+
+def test_decisions_are_counted_by_tenant_and_add_up_to_all() -> None:
+    told = counted((of_tenant("alpha"), 1e-5), (of_tenant("beta"), 1e-5), (of_tenant("alpha"), 1e-5))
+    assert told[of("forwardauth_tenant_decisions_total", tenant="alpha", decision="allow")] == 2
+    assert told[of("forwardauth_tenant_decisions_total", tenant="beta", decision="allow")] == 1
+    assert told[decisions("/v1/*", "allow", "-", "keys")] == 3
+
+
+def test_tenants_have_a_bounded_number_of_labels() -> None:
+    first = of_tenant("0")
+    metrics = Metrics("1.2.3")
+    for number in range(TENANTS + 50):
+        first.identity = Identity(("keys",), tenant=str(number), key="a")
+        metrics.count(metrics.counter(first), 1e-5)
+    told = {labels: value for labels, value in samples(metrics.render()).items() if "tenant" in dict(labels[1])}
+    assert len(told) == TENANTS
+    assert told[of("forwardauth_tenant_decisions_total", tenant="other", decision="allow")] == 51

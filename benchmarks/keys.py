@@ -1,0 +1,137 @@
+"""What a million keys of a database cost: importing, loading, holding them, and deciding by them, beside ten keys."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.start import resident_mb
+from benchmarks.wrk import Measured, Wrk
+from dev.programs import ROOT, Program, StartError, free_ports, started, status, until_ready
+
+FEW, MANY, IN_USE = 10, 1_000_000, 1_000
+
+CONFIG = """\
+server: {{listen: "127.0.0.1:{port}", admin: "127.0.0.1:{admin}", gateways: [traefik]}}
+database: sqlite:///keys.db
+authenticators:
+  keys: {{virtual_key: {{from: [{{header: X-API-Token}}], rate: 1000000/s burst 1000000}}}}
+routes:
+  - {{name: api, path: /*, require: keys}}
+audit: {{path: audit.log}}
+"""
+
+
+@dataclass
+class Held:
+    """One service with its keys. `imported` and `ready` are seconds, `rounds` by how many keys are in use."""
+
+    count: int
+    port: int
+    folder: Path
+    imported: float
+    ready: float
+    resident_mb: float
+    rounds: dict[int, list[Measured]] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> list[str]:
+        return [found.wrong for rounds in self.rounds.values() for found in rounds if found.wrong]
+
+    def ratio(self, in_use: int, other: Held) -> float:
+        """The median of the rounds' ratios to ten keys of a service that has ten."""
+        pairs = zip(self.rounds[in_use], other.rounds[FEW], strict=True)
+        return statistics.median(own.per_second / its.per_second for own, its in pairs)
+
+
+def secret(number: int) -> str:
+    """A key that is the same in every run."""
+    return hashlib.sha256(f"key {number}".encode()).hexdigest()[:43]
+
+
+def measure(
+    rounds: int, seconds: int, connections: int, cores: tuple[int, int], say: Callable[[str], None]
+) -> list[Held]:
+    """Both services, loaded in turn: the ten keys that both have, and a thousand of the million."""
+    with ExitStack() as stack:
+        held = []
+        for count in (FEW, MANY):
+            say(f"keys: importing and loading {count:,}")
+            held.append(_held(count, cores[0], stack))
+        few, many = held
+        for number in range(rounds + 1):
+            say("keys: " + (f"round {number} of {rounds}" if number else "warming up"))
+            for service, in_use in ((few, FEW), (many, FEW), (many, IN_USE)):
+                wrk = Wrk(cores[1], connections, service.folder / f"in-use-{in_use}")
+                found = wrk.fire(service.port, "subrequest", "varied", seconds if number else 1, f"{number}-")
+                if number:
+                    service.rounds.setdefault(in_use, []).append(found)
+                (service.folder / "audit.log").write_bytes(b"")
+        return held
+
+
+def _held(count: int, core: int, stack: ExitStack) -> Held:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forwardauth-bench-")))
+    port, admin = free_ports(2)
+    (folder / "forwardauth.yml").write_text(CONFIG.format(port=port, admin=admin))
+    for in_use in (FEW, IN_USE):
+        (folder / f"in-use-{in_use}").write_text("".join(f"{secret(number)}\n" for number in range(min(in_use, count))))
+    (folder / "keys.csv").write_text("".join(_lines(count)))
+    imported = _import(folder)
+    program, ready = _serve(folder, core, port, stack)
+    return Held(count, port, folder, imported, ready, resident_mb(program.popen.pid))
+
+
+def _lines(count: int) -> Iterator[str]:
+    yield "name,owner,sha256\n"
+    for number in range(count):
+        digest = hashlib.sha256(secret(number).encode()).hexdigest()
+        yield f"key {number},user{number % 5000}@example.com,{digest}\n"
+
+
+def _import(folder: Path) -> float:
+    began = time.perf_counter()
+    files = [str(folder / "keys.csv"), f"--config={folder}/forwardauth.yml"]
+    command = [sys.executable, "-m", "forwardauth", "keys", "import", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise StartError(f"the import ended with code {done.returncode}:\n\n{done.stdout}{done.stderr}")
+    return time.perf_counter() - began
+
+
+def _serve(folder: Path, core: int, port: int, stack: ExitStack) -> tuple[Program, float]:
+    serve = [sys.executable, "-m", "forwardauth", "serve", f"--config={folder}/forwardauth.yml"]
+    program = stack.enter_context(started("forwardauth", ["taskset", "-c", str(core), *serve], folder))
+    until_ready(program, port)
+    ready = time.perf_counter() - program.began
+    forwarded = {"Method": "POST", "Proto": "https", "Host": "llm.example.com", "For": "198.18.0.1", "Uri": "/v1/x"}
+    headers = {f"X-Forwarded-{name}": value for name, value in forwarded.items()}
+    for token, wanted in ((secret(0), 200), ("unknown", 401)):
+        got = status(port, "/verify/traefik", headers | {"X-API-Token": token})
+        if got != wanted:
+            raise StartError(f"the service answered {got} where {wanted} is right.")
+    return program, ready
+
+
+def table(held: list[Held]) -> str:
+    """What both cost."""
+    few = held[0]
+    lines = [f"\n{'keys of a database':<36}{'import s':>10}{'ready s':>10}{'resident MB':>13}"]
+    lines += [f"  {each.count:<34,}{each.imported:>10.1f}{each.ready:>10.2f}{each.resident_mb:>13.1f}" for each in held]
+    lines += [f"\n{'keys, varied requests':<36}{'requests/s':>12}{f'of {FEW} keys':>12}{'p99 ms':>9}"]
+    for each in held:
+        for in_use, rounds in each.rounds.items():
+            per_second = statistics.median(found.per_second for found in rounds)
+            p99 = statistics.median(found.p99_ms for found in rounds)
+            name = f"{each.count:,}, of which {in_use:,} are used"
+            lines.append(f"  {name:<34}{per_second:>12,.0f}{each.ratio(in_use, few):>12.0%}{p99:>9.2f}")
+            lines += [f"    NOT VALID: {found.wrong}" for found in rounds if found.wrong]
+    return "\n".join(lines)
