@@ -42,6 +42,9 @@ log = logging.getLogger("forwardauth")
 WATCH_SECONDS = 0.4
 """A change of a file is in force within a second: half of it to see the change, the rest to read it."""
 
+KEY_FILES_SECONDS = 0.1
+"""Scripts try the key that they just wrote: five tries with a key that is not known yet would lock them out."""
+
 DRAIN_SECONDS = 25.0
 
 
@@ -95,9 +98,10 @@ class App:
         gc.freeze()
         # Small sweeps: at 50,000 one held the loop for 3 ms, which was the p99.
         gc.set_threshold(2_000, 10, 1_000)
-        watcher = asyncio.create_task(self._watch())
+        watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_key_files())]
         await self._stopping.wait()
-        watcher.cancel()
+        for watcher in watchers:
+            watcher.cancel()
         await self._stop()
 
     def reload(self) -> list[str]:
@@ -231,11 +235,22 @@ class App:
             except Exception:
                 log.exception("the files could not be looked at")
 
+    async def _watch_key_files(self) -> None:
+        """Look at the key files, often, but for no more than a twentieth of the time."""
+        took = 0.0
+        while True:
+            await asyncio.sleep(max(KEY_FILES_SECONDS, 20 * took))
+            began = time.monotonic()
+            try:
+                # In a thread: a folder of ten thousand files takes 60 ms to look at.
+                if await asyncio.to_thread(self._records.key_files.refresh):
+                    self._tell_risks()
+            except Exception:
+                log.exception("the key files could not be looked at")
+            took = time.monotonic() - began
+
     async def _look(self) -> None:
         """Look at the files of the configuration, and at whether one address carries nearly all requests."""
-        # In a thread: a folder of ten thousand files takes 60 ms to look at.
-        if await asyncio.to_thread(self._records.key_files.refresh):
-            self._tell_risks()
         seen = {path: stamp(path) for path in self._stamps}
         if seen != self._stamps:
             self._stamps = seen

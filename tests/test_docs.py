@@ -331,9 +331,7 @@ def test_every_format_is_shown(name: str) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    sorted(
-        {name for _, each in generate.leaves() for option in each.params for name in option.opts if name[0] == "-"}
-    ),
+    sorted({name for _, each in generate.leaves() for option in each.params for name in option.opts if name[0] == "-"}),
 )
 def test_every_option_is_documented(option: str) -> None:
     assert f"`{option}`" in ALL_TEXT

@@ -1,8 +1,10 @@
 """`authenticators:` to authenticators. Knows the registry of kinds, and no kind."""
 
 import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 from forwardauth.authn import KINDS
 from forwardauth.authn.building import Materials
@@ -19,37 +21,54 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 def build_authenticators(
     settings: Settings, reader: Reader, mistakes: Mistakes, files: Files, process_key: bytes, records: Records
 ) -> dict[str, Authenticator | None]:
-    """Authenticators by name; None for one that is disabled, which is not looked at any further."""
+    """Authenticators by name; None for one that is disabled, which is not looked at any further.
+
+    Where authentication is disabled as a whole, one that cannot be built is disabled too: it needs no secret.
+    """
+
+    def materials(path: str) -> Materials:
+        return ConfigurationMaterials(path, mistakes, process_key, files, records, settings.database is not None)
+
     built: dict[str, Authenticator | None] = {}
     for name, entry in settings.authenticators.items():
-        path = join("authenticators", name)
-        built[name] = None
-        if not NAME.fullmatch(name):
-            mistakes.add(path, "expected a name of letters, digits, _, . and -")
-        if not isinstance(entry, dict):
-            mistakes.add(path, f"expected a kind below it: {', '.join(sorted(KINDS))}")
-            continue
-        if reader.read(bool, entry.get("enabled", True), join(path, "enabled")) is not True:
-            continue
-        kinds = [key for key in entry if key != "enabled"]
-        if len(kinds) != 1:
-            mistakes.add(path, f"expected exactly one kind below it: {', '.join(sorted(KINDS))}")
-            continue
-        kind = kinds[0]
-        if kind in UNBUILT_KINDS:
-            mistakes.add(join(path, kind), "is not built into this version yet")
-        elif kind not in KINDS:
-            mistakes.add(join(path, kind), f"unknown kind; known here: {', '.join(sorted(KINDS))}")
-        else:
-            module = KINDS[kind]
-            _check_extra(module, join(path, kind), mistakes)
-            words = reader.read(module.Settings, entry[kind], join(path, kind))
-            if words is not None:
-                materials: Materials = ConfigurationMaterials(
-                    join(path, kind), mistakes, process_key, files, records, settings.database is not None
-                )
-                built[name] = module.build(name, words, materials)
+        before = len(mistakes.found)
+        built[name] = _build(name, entry, reader, mistakes, materials)
+        if not settings.asks and len(mistakes.found) > before:
+            del mistakes.found[before:]
+            built[name] = None
     return built
+
+
+def _build(
+    name: str, entry: Any, reader: Reader, mistakes: Mistakes, materials: Callable[[str], Materials]
+) -> Authenticator | None:
+    path = join("authenticators", name)
+    if not NAME.fullmatch(name):
+        mistakes.add(path, "expected a name of letters, digits, _, . and -")
+    if not isinstance(entry, dict):
+        mistakes.add(path, f"expected a kind below it: {', '.join(sorted(KINDS))}")
+        return None
+    if reader.read(bool, entry.get("enabled", True), join(path, "enabled")) is not True:
+        return None
+    kinds = [key for key in entry if key != "enabled"]
+    if len(kinds) != 1:
+        mistakes.add(path, f"expected exactly one kind below it: {', '.join(sorted(KINDS))}")
+        return None
+    kind = kinds[0]
+    path = join(path, kind)
+    if kind in UNBUILT_KINDS:
+        mistakes.add(path, "is not built into this version yet")
+        return None
+    if kind not in KINDS:
+        mistakes.add(path, f"unknown kind; known here: {', '.join(sorted(KINDS))}")
+        return None
+    module = KINDS[kind]
+    _check_extra(module, path, mistakes)
+    words = reader.read(module.Settings, entry[kind], path)
+    if words is None:
+        return None
+    authenticator: Authenticator = module.build(name, words, materials(path))
+    return authenticator
 
 
 def _check_extra(module: ModuleType, path: str, mistakes: Mistakes) -> None:

@@ -1,9 +1,12 @@
-"""`${NAME}`, `${NAME:-default}` and `${file:PATH}` inside values. Knows an environment and files, no setting."""
+"""`${NAME}`, `${NAME:-default}` and `${file:PATH}` inside values. Knows an environment and files, no setting.
+
+A default may hold references of its own: `${TRAINS:-${FOLDER:-credentials}/trains}`.
+"""
 
 import re
 from collections.abc import Callable, Mapping
 
-_REFERENCE = re.compile(r"\$(?:\$(?=\{)|\{([^}]*)\})")
+_REFERENCE = re.compile(r"\$(?:\$(?=\{)|\{((?:\$\{[^}]*\}|[^}])*)\})")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
@@ -32,7 +35,7 @@ def expand(text: str, environment: Mapping[str, str], read_file: Callable[[str],
             return found
         if default is None:
             raise ValueError(f"the environment variable {name} is not set, and has no default (${{{name}:-default}})")
-        return str(default)
+        return str(expand(default, environment, read_file))
 
     expanded = _REFERENCE.sub(value, text)
     whole = _REFERENCE.fullmatch(text)

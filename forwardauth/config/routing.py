@@ -66,7 +66,7 @@ def _build_route(
     if entry.public and entry.require is not None:
         mistakes.add(path, "either public or require, not both")
     elif entry.require is not None:
-        requirement = _build_requirement(entry.require, join(path, "require"), authenticators, mistakes)
+        requirement = _build_requirement(entry.require, join(path, "require"), settings, authenticators, mistakes)
     elif not entry.public:
         open_way = "" if entry.preset else " or public: true"
         mistakes.add(path, f"expected require (who may pass){open_way}")
@@ -142,12 +142,12 @@ def _check_pattern(pattern: str, path: str, mistakes: Mistakes) -> None:
 
 
 def _build_requirement(
-    entry: Any, path: str, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
+    entry: Any, path: str, settings: Settings, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
 ) -> Requirement | None:
-    """The tree of a `require`; members that are disabled fall out, and nothing left is a mistake."""
+    """The tree of a `require`; members that are disabled fall out, and nothing left is a mistake where it is asked."""
     requirement = _requirement(entry, path, authenticators, mistakes)
     told = any(mistake.path.startswith((path, "authenticators")) for mistake in mistakes.found)
-    if requirement is None and not told:
+    if requirement is None and not told and settings.asks:
         mistakes.add(path, "every authenticator here is disabled; enable one, or say public: true")
     return requirement
 

@@ -143,6 +143,11 @@ class Settings:
     audit: AuditSettings = field(default_factory=AuditSettings)
     database: Secret | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything asks for authentication: one word against it is enough to switch it off."""
+        return self.require_auth and not self.disable_auth
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """What is wrong with the words that have no class of their own."""
         if self.database is not None and not self.database.startswith(("sqlite:///", "postgresql://")):

@@ -113,7 +113,7 @@ def build_snapshot(
     return Snapshot(
         routes=RouteTable(tuple(routes)),
         clients=ClientReader(settings.server.forwarded_depth, exempt),
-        require_auth=settings.require_auth and not settings.disable_auth,
+        require_auth=settings.asks,
         authenticators={authenticator.name: authenticator for authenticator in built},
         header_names={
             name: HeaderNames(dialect.headers, wanted, protected, banned) for name, dialect in dialects.items()

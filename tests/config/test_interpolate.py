@@ -33,6 +33,10 @@ def read_file(path: str) -> str:
         ("$NAME and $5", "$NAME and $5"),
         ("$2b$12$hash", "$2b$12$hash"),
         ("${NESTED}", "${NAME}"),
+        ("${UNSET:-${NAME}/x}", "value/x"),
+        ("${UNSET:-${ALSO:-a}/${file:/run/secrets/x}}/b", "a/from a file/b"),
+        ("${NAME:-${NAMELESS}}", "value"),
+        ("${UNSET:-${NESTED}}", "${NAME}"),
     ],
 )
 def test_a_reference_is_replaced_once(text: str, expanded: str) -> None:

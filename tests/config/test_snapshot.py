@@ -79,7 +79,11 @@ def test_a_route_that_cannot_be_meant_is_a_mistake(routes: str, path: str, said:
         ("{}", "authenticators.ci", "exactly one kind"),
         ("{enabled: true}", "authenticators.ci", "exactly one kind"),
         ("{token: {tokens: [{name: a, value: x}]}, basic: {users: []}}", "authenticators.ci", "exactly one kind"),
-        ("{tokens: []}", "authenticators.ci.tokens", "unknown kind; known here: basic, key_file, network, tenant_keys, token, virtual_key"),
+        (
+            "{tokens: []}",
+            "authenticators.ci.tokens",
+            "unknown kind; known here: basic, key_file, network, tenant_keys, token, virtual_key",
+        ),
         ("word", "authenticators.ci", "expected a kind below it"),
         (f"{{enabled: maybe, {CI[1:]}", "authenticators.ci.enabled", "true or false"),
         ("{token: {tokens: [{name: a, value: x, expire: never}]}}", "authenticators.ci.token.tokens[0].expire", "mean"),
@@ -171,6 +175,30 @@ def test_a_requirement_of_which_nothing_is_left_is_a_mistake(require: str) -> No
     )
     assert list(found) == ["routes[0].require"]
     assert "every authenticator here is disabled" in found["routes[0].require"]
+
+
+UNSET = "{token: {tokens: [{name: a, value: '${UNSET}'}]}}"
+
+
+@pytest.mark.parametrize("switch", ["require_auth: false", "disable_auth: true"])
+@pytest.mark.parametrize("entry", [UNSET, f"{{enabled: false, {CI[1:]}", "{tokens: []}"])
+def test_disabled_as_a_whole_needs_no_secret(switch: str, entry: str) -> None:
+    text = f"{switch}\n{authenticators(a=entry)}routes: [{{path: /v1/*, require: a}}]"
+    assert word(Bench(text).ask("GET", "https://api.example.com/v1/models")) == "allow"
+    assert word(Bench(text).ask("GET", "https://api.example.com/admin")) == "no_route"
+
+
+@pytest.mark.parametrize("switch", ["require_auth: true", "disable_auth: false", "require_auth: maybe"])
+def test_whatever_is_not_disabled_needs_its_secret(switch: str) -> None:
+    """Attack on the operator: a switch that he believes to be on, and no key (THREATS 35)."""
+    found = mistakes(f"{switch}\n{authenticators(a=UNSET)}routes: [{{path: /*, require: a}}]")
+    assert "authenticators.a.token.tokens[0].value" in found
+
+
+@pytest.mark.parametrize("route", ["{path: /*, require: b}", "{path: /*}", "{path: nowhere, require: a}"])
+def test_what_is_not_asked_for_is_not_authentication_alone(route: str) -> None:
+    """Routes are looked at as ever: they hold when authentication is on again."""
+    assert mistakes(f"require_auth: false\n{authenticators(a=CI)}routes: [{route}]")
 
 
 # Names.

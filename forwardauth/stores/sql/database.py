@@ -3,6 +3,7 @@
 Every call blocks: callers that serve requests use a thread of their own.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,13 @@ NEWEST = "0001"
 
 WAIT_SECONDS = 30.0
 _VERSION_TABLE = "forwardauth_version"
+
+# Taken to the letter: a path may hold any % and #.
+_FILE = re.compile(r"sqlite(?:\+\w+)?:///(?!:memory:)([^?]+)")
+_EXPECTED = (
+    "`database:` expects sqlite:///path or postgresql://user:password@host/name; "
+    "in a password write @ as %40 and % as %25"
+)
 
 
 class Database:
@@ -37,16 +45,17 @@ class Database:
         A file that does not exist is made, for its owner alone, and so is its folder; a schema that is not the newest
         is led there. `wait` is how many seconds a writer waits for others. Raises StoreError.
         """
-        parsed = _parse(url)
-        if parsed.drivername == "sqlite":
-            path = folder / str(parsed.database)
+        file = _FILE.fullmatch(url)
+        if file:
+            path = folder / file[1]
             place = str(path)
             with told(place):
                 engine = sqlite.open_engine(path, wait)
         else:
-            place = f"PostgreSQL at {parsed.host or 'its socket'}:{parsed.port or 5432}/{parsed.database or ''}"
+            server = _server(url)
+            place = f"PostgreSQL at {server.host or 'its socket'}:{server.port or 5432}/{server.database or ''}"
             with told(place):
-                engine = postgresql.open_engine(parsed, wait)
+                engine = postgresql.open_engine(server, wait)
         database = cls(engine, place)
         try:
             database._migrate()
@@ -91,26 +100,16 @@ class Database:
                 _upgrade(connection)
 
 
-def _parse(url: str) -> URL:
+def _server(url: str) -> URL:
     """The parts of a URL. What is wrong is said without the URL: a password may stand anywhere in it."""
     try:
-        parsed = make_url(url)
-        kind = parsed.get_backend_name()
+        server = make_url(url)
+        kind = server.get_backend_name()
     except Exception:
         raise StoreError(_EXPECTED) from None
-    if kind == "sqlite":
-        if parsed.host or parsed.query or not parsed.database or parsed.database == ":memory:":
-            raise StoreError(_EXPECTED)
-        return parsed.set(drivername="sqlite")
-    if kind not in ("postgresql", "postgres") or "@" in f"{parsed.host}{parsed.database}":
+    if kind not in ("postgresql", "postgres") or "@" in f"{server.host}{server.database}":
         raise StoreError(_EXPECTED)
-    return parsed.set(drivername="postgresql")
-
-
-_EXPECTED = (
-    "`database:` expects sqlite:///path or postgresql://user:password@host/name; "
-    "in a password write @ as %40 and % as %25"
-)
+    return server
 
 
 def _version(connection: Connection, place: str) -> str | None:

@@ -72,11 +72,13 @@ class KeyStore:
         for column, wanted in ((keys.c.owner, owner), (keys.c.tenant, tenant), (keys.c.name, name)):
             if wanted is not None:
                 query = query.where(column == wanted)
-        with self._database.reading() as connection:
-            # Closed even if the reader leaves early: a cursor of PostgreSQL is kept by the server.
-            with connection.execution_options(yield_per=_BATCH).execute(query) as result:
-                for row in result.mappings():
-                    yield KeyRow(**row)
+        # The result is closed even if its reader leaves early: PostgreSQL keeps a cursor for it.
+        with (
+            self._database.reading() as connection,
+            connection.execution_options(yield_per=_BATCH).execute(query) as result,
+        ):
+            for row in result.mappings():
+                yield KeyRow(**row)
 
     def get(self, key_id: str) -> KeyRow:
         """One key. Raises UnknownKeyError."""
