@@ -36,7 +36,8 @@ _OFTEN = 1000
 def import_keys(file: str, skip_existing: bool, authenticator: str | None, config: str | None, as_json: bool) -> None:
     """Import keys, plain or hashed, from a file; `-` reads stdin. All of them, or with a mistake none.
 
-    CSV with a header line out of name,key,sha256,owner,tenant,expires, or JSON lines of the same.
+    CSV with a header line out of name,key,sha256,owner,tenant,expires, or JSON of the same: an object on
+    each line, or one array of them.
     """
     now = time.time()
     try:
@@ -45,7 +46,7 @@ def import_keys(file: str, skip_existing: bool, authenticator: str | None, confi
             reading = Reading(progress.lines(), made_by.format, now)
             added, skipped = _add(keys.store, reading, made_by, progress.count, skip_existing)
     except ImportMistakes as failure:
-        lines = [f"line {number}: {text}" for number, text in failure.mistakes]
+        lines = [f"{failure.unit} {number}: {text}" for number, text in failure.mistakes]
         more = ["there may be more mistakes"] if len(lines) == MOST_MISTAKES else []
         end(*lines, *more, "nothing was imported")
     if as_json:
@@ -64,8 +65,8 @@ def _add(
     try:
         return store.add_all(_new_keys(reading, made_by), count, skip_existing)
     except DuplicateKeyError as failure:
-        text = f"this key is there already, or in an earlier line (id {failure.id}); --skip-existing leaves such out"
-        raise ImportMistakes([(reading.line_of(failure.position or 1), text)]) from None
+        text = f"this key is there already, or in an earlier one (id {failure.id}); --skip-existing leaves such out"
+        raise ImportMistakes([(reading.number_of(failure.position or 1), text)], reading.unit) from None
 
 
 def _new_keys(reading: Reading, made_by: Making) -> Iterator["NewKey"]:

@@ -1,7 +1,7 @@
-"""The rows of an import: CSV with a header line, or JSON lines. Knows columns and what may stand in them, no database.
+"""The rows of an import: CSV with a header line, or JSON. Knows columns and what may stand in them, no database.
 
-Rows stream, so that a million of them are never in memory at once. A mistake tells its line and never what stands
-there: the first line of a file without a header is a key.
+Lines stream, so that a million of them are never in memory at once; one JSON array is read whole. A mistake tells its
+line and never what stands there: the first line of a file without a header is a key.
 """
 
 import csv
@@ -21,13 +21,16 @@ T = TypeVar("T")
 COLUMNS = ("name", "key", "sha256", "owner", "tenant", "expires")
 MOST_MISTAKES = 20
 
+_BLANK = object()
+
 
 class ImportMistakes(Exception):
-    """What is wrong with a file: a line number and a sentence each, the first of them."""
+    """What is wrong with a file: a number and a sentence each, the first of them. `unit` is what the numbers count."""
 
-    def __init__(self, mistakes: list[tuple[int, str]]) -> None:
+    def __init__(self, mistakes: list[tuple[int, str]], unit: str = "line") -> None:
         super().__init__(f"{len(mistakes)} mistakes")
         self.mistakes = mistakes
+        self.unit = unit
 
 
 class Row(NamedTuple):
@@ -51,6 +54,7 @@ class Reading:
         self._lines = lines
         self._form = form
         self.created = created
+        self.unit = "line"
         self._mistakes: list[tuple[int, str]] = []
         self._numbers = array("Q")
 
@@ -67,35 +71,40 @@ class Reading:
                 self._numbers.append(number)
                 yield row
         if self._mistakes:
-            raise ImportMistakes(self._mistakes)
+            raise ImportMistakes(self._mistakes, self.unit)
 
-    def line_of(self, position: int) -> int:
-        """The line of the row at a position, the first being 1."""
+    def number_of(self, position: int) -> int:
+        """The line, or the entry, of the row at a position, the first being 1."""
         return self._numbers[position - 1]
 
     def _note(self, number: int, text: str) -> None:
         self._mistakes.append((number, text))
         if len(self._mistakes) == MOST_MISTAKES:
-            raise ImportMistakes(self._mistakes)
+            raise ImportMistakes(self._mistakes, self.unit)
 
     # Lines to entries.
 
     def _entries(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         lines = _texts(self._lines)
         first = next(lines, "")
-        read = self._json_lines if first.lstrip().startswith("{") else self._csv
-        return read(chain([first], lines))
+        every = chain([first], lines)
+        if first.lstrip().startswith("{"):
+            return self._objects(enumerate(map(_json, every), 1))
+        return self._array(every) if first.lstrip().startswith("[") else self._csv(every)
 
-    def _json_lines(self, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for number, text in enumerate(lines, 1):
-            if not text.strip():
+    def _array(self, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        whole = _json("".join(lines))
+        if not isinstance(whole, list):
+            raise ImportMistakes([(1, "is no whole JSON array")])
+        self.unit = "entry"
+        return self._objects(enumerate(whole, 1))
+
+    def _objects(self, entries: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        for number, entry in entries:
+            if entry is _BLANK:
                 continue
-            try:
-                entry = json.loads(text)
-            except (ValueError, RecursionError):
-                entry = None
             if not isinstance(entry, dict):
-                self._note(number, "expected one whole JSON object in the line")
+                self._note(number, "expected one whole JSON object")
             elif not entry.keys() <= set(COLUMNS):
                 self._note(number, f"has an unknown name; known: {', '.join(COLUMNS)}")
             elif not all(value is None or isinstance(value, str) for value in entry.values()):
@@ -128,7 +137,7 @@ class Reading:
             header = []
         if set(header) <= set(COLUMNS) and len(set(header)) == len(header) and {"key", "sha256"} & set(header):
             return header
-        text = f"expected a header line out of {','.join(COLUMNS)} with key or sha256, or JSON lines of the same"
+        text = f"expected a header line out of {','.join(COLUMNS)} with key or sha256, or JSON of the same"
         raise ImportMistakes([(1, text)])
 
     # Entries to rows.
@@ -160,6 +169,16 @@ class Reading:
         start = len(self._form.prefix)
         key_id = key[start : start + ID_LENGTH] if self._form.matches(secret) else random_id(secrets.randbelow)
         return key_id, digest(secret)
+
+
+def _json(text: str) -> Any:
+    """What a text says; None for what is no JSON."""
+    if not text.strip():
+        return _BLANK
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _texts(lines: Iterable[bytes]) -> Iterator[str]:

@@ -74,7 +74,7 @@ def test_csv_and_json_lines_say_the_same(read: Reader) -> None:
         (f"sha256:{hashlib.sha256(b'plain-key-3').hexdigest()[:12]}", "", "", True),
     ]
     lines = "\ufeff" + "\n\n".join(map(json.dumps, rows))
-    assert read.refused(lines)[0].startswith("line 1: this key is there already, or in an earlier line (id ")
+    assert read.refused(lines)[0].startswith("line 1: this key is there already, or in an earlier one (id ")
     assert read.done(lines, "--skip-existing") == "imported: 0, there already: 3\n"
     assert document("keys", "list", "--config", read.config) == first
 
@@ -142,12 +142,12 @@ def test_every_mistake_of_json_lines_is_told_too(read: Reader) -> None:
         '{"key": null, "name": "nothing"}\n' + "[" * 100_000 + "\n"
     )
     assert read.refused(text) == [
-        "line 2: expected one whole JSON object in the line",
-        "line 4: expected one whole JSON object in the line",
+        "line 2: expected one whole JSON object",
+        "line 4: expected one whole JSON object",
         "line 5: has an unknown name; known: name, key, sha256, owner, tenant, expires",
         "line 6: expected texts as values",
         "line 7: expected either key or sha256",
-        "line 8: expected one whole JSON object in the line",
+        "line 8: expected one whole JSON object",
         "nothing was imported",
     ]
     assert names(read.config) == []
@@ -169,7 +169,6 @@ def test_the_first_twenty_mistakes_are_told(config: Path) -> None:
         "name,secret\nci,hunter2-is-my-secret\n",
         "name,owner\nhunter2-is-my-secret,alice\n",
         "key,key\nhunter2-is-my-secret,hunter2-is-my-secret\n",
-        '[{"key": "hunter2-is-my-secret"}]\n',
         '"key\nhunter2-is-my-secret\n',
     ],
 )
@@ -178,7 +177,7 @@ def test_a_file_without_a_header_line_is_refused_and_not_repeated(config: Path, 
     line, last = refused("keys", "import", "-", "--config", config, given=text)
     assert line == (
         "line 1: expected a header line out of name,key,sha256,owner,tenant,expires with key or sha256, "
-        "or JSON lines of the same"
+        "or JSON of the same"
     )
     assert last == "nothing was imported"
 
@@ -192,7 +191,7 @@ def test_text_that_is_no_utf8_is_a_mistake_of_its_line(config: Path) -> None:
 def test_a_key_that_stands_there_twice_is_refused_with_its_line(config: Path) -> None:
     text = "key,name\nfirst-key,a\n\nsecond-key,b\nfirst-key,c\n"
     (line, last) = refused("keys", "import", "-", "--config", config, given=text)
-    assert line.startswith("line 5: this key is there already, or in an earlier line")
+    assert line.startswith("line 5: this key is there already, or in an earlier one")
     assert (names(config), last) == ([], "nothing was imported")
     assert document("keys", "import", "-", "--skip-existing", "--config", config, given=text) == {
         "added": 2,
@@ -270,3 +269,22 @@ def test_a_killed_import_imports_nothing(config: Path) -> None:
     ran.communicate(timeout=30)
     assert names(config) == ["before"]
     assert done("keys", "import", "-", "--config", config, given="key,name\nafter,after\n") == "imported: 1\n"
+
+
+def test_one_json_array_is_read_too(read: Reader) -> None:
+    rows = [{"name": "one", "key": "plain-key-1"}, {"name": "two", "sha256": HASHED, "expires": "30d"}]
+    assert read.done(json.dumps(rows, indent=2)) == "imported: 2\n"
+    assert names(read.config) == ["one", "two"]
+    assert "200 as" in judged(read.config, "plain-key-1")
+
+
+def test_mistakes_of_an_array_are_told_by_its_entries(read: Reader) -> None:
+    rows = [{"key": "plain-key-1"}, "plain-key-2", {"key": "plain-key-3", "colour": "red"}, {}]
+    assert read.refused(json.dumps(rows)) == [
+        "entry 2: expected one whole JSON object",
+        "entry 3: has an unknown name; known: name, key, sha256, owner, tenant, expires",
+        "entry 4: expected either key or sha256",
+        "nothing was imported",
+    ]
+    assert read.refused('[{"key": "plain-key-1"}')[0] == "line 1: is no whole JSON array"
+    assert names(read.config) == []

@@ -45,18 +45,7 @@ class Database:
         A file that does not exist is made, for its owner alone, and so is its folder; a schema that is not the newest
         is led there. `wait` is how many seconds a writer waits for others. Raises StoreError.
         """
-        file = _FILE.fullmatch(url)
-        if file:
-            path = folder / file[1]
-            place = str(path)
-            with told(place):
-                engine = sqlite.open_engine(path, wait)
-        else:
-            server = _server(url)
-            place = f"PostgreSQL at {server.host or 'its socket'}:{server.port or 5432}/{server.database or ''}"
-            with told(place):
-                engine = postgresql.open_engine(server, wait)
-        database = cls(engine, place)
+        database = cls(*_engine(url, folder, wait))
         try:
             database._migrate()
         except BaseException:
@@ -98,6 +87,19 @@ class Database:
             # Whoever came first may have done it.
             if _version(connection, self.place) != NEWEST:
                 _upgrade(connection)
+
+
+def _engine(url: str, folder: Path, wait: float) -> tuple[Engine, str]:
+    """The engine of a URL, and its place."""
+    file = _FILE.fullmatch(url)
+    if file:
+        path = folder / file[1]
+        with told(str(path)):
+            return sqlite.open_engine(path, wait), str(path)
+    server = _server(url)
+    place = f"PostgreSQL at {server.host or 'its socket'}:{server.port or 5432}/{server.database or ''}"
+    with told(place):
+        return postgresql.open_engine(server, wait), place
 
 
 def _server(url: str) -> URL:
