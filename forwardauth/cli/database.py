@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forwardauth.cli.key_words import is_id
 from forwardauth.cli.mistakes import end
 from forwardauth.config.load import Configuration
 from forwardauth.core.key_index import KeyIndex
+from forwardauth.core.keys import is_id
 
 if TYPE_CHECKING:
     from forwardauth.stores.sql import KeyRow, KeyStore

@@ -22,6 +22,7 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # Two digits at once: a checksum is compared on every request, and six divisions take longer than the SHA-256.
 _PAIRS = [(high + low).encode() for high in _DIGITS for low in _DIGITS]
 
+_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -64,6 +65,11 @@ class KeyFormat:
 def random_id(randbelow: Callable[[int], int]) -> str:
     """A public id for a key."""
     return _base62(randbelow(62**ID_LENGTH), ID_LENGTH)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the public id of a key. What cannot may be a secret, and is not repeated."""
+    return _ID.fullmatch(text) is not None
 
 
 def _base62(number: int, size: int) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 from forwardauth.cli.configuration import json_option
-from forwardauth.cli.key_words import masked, public_name, table
+from forwardauth.cli.keys.showing import show_once
+from forwardauth.cli.keys.words import masked, public_name, table
 from forwardauth.cli.mistakes import end
-from forwardauth.cli.once import show_once
 from forwardauth.core.keys import digest
 from forwardauth.stores.key_editing import (
     KeyFileError,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from forwardauth.cli.key_words import end_of_life, public_name, readable
+from forwardauth.cli.keys.words import end_of_life, public_name, readable
 from forwardauth.core.keys import ID_LENGTH, KeyFormat, digest, random_id
 
 T = TypeVar("T")

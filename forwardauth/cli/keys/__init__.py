@@ -4,8 +4,8 @@ import os
 
 import click
 
-from forwardauth.cli import key_database, key_files, key_import
 from forwardauth.cli.configuration import config_option, json_option
+from forwardauth.cli.keys import changing, files, importing, looking, making
 from forwardauth.cli.mistakes import end
 
 STATES = ("active", "expired", "disabled", "revoked")
@@ -39,25 +39,25 @@ def list_keys(
     if file is None and (config or os.environ.get("FORWARDAUTH_CONFIG")):
         if reveal:
             end("--reveal: a database holds digests, and no key that could be shown")
-        key_database.list_database(config, owner, tenant, state, as_json)
+        looking.list_database(config, owner, tenant, state, as_json)
         return
     if (owner, tenant, state) != (None, None, None):
         end("a key file knows no owners, tenants and states; name a configuration with --config")
-    key_files.list_file(file, reveal, as_json)
+    files.list_file(file, reveal, as_json)
 
 
 for command in (
-    key_database.create,
-    key_database.show,
-    key_database.rotate,
-    key_database.revoke,
-    key_database.disable,
-    key_database.enable,
-    key_database.expire,
-    key_import.import_keys,
-    key_files.add,
-    key_files.remove,
-    key_files.generate,
-    key_files.toggle,
+    making.create,
+    looking.show,
+    making.rotate,
+    changing.revoke,
+    changing.disable,
+    changing.enable,
+    changing.expire,
+    importing.import_keys,
+    files.add,
+    files.remove,
+    files.generate,
+    files.toggle,
 ):
     keys.add_command(command)

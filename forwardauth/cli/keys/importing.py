@@ -14,8 +14,8 @@ import click
 from forwardauth.cli.configuration import config_option, json_option, loaded_for_keys
 from forwardauth.cli.control import tell_of_keys
 from forwardauth.cli.database import opened
-from forwardauth.cli.key_database import Making, authenticator_option, making
-from forwardauth.cli.key_rows import MOST_MISTAKES, ImportMistakes, Reading
+from forwardauth.cli.keys.making import Making, authenticator_option, making
+from forwardauth.cli.keys.rows import MOST_MISTAKES, ImportMistakes, Reading
 from forwardauth.cli.mistakes import end
 
 if TYPE_CHECKING:

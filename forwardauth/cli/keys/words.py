@@ -1,21 +1,14 @@
 """Words about keys, as operators type and read them. Knows texts, no file and no database."""
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from forwardauth.core.keys import ID_LENGTH, parse_lifetime
+from forwardauth.core.keys import parse_lifetime
 
 LONGEST_TEXT = 256
 
-_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 # No calendar of ours shows it.
 _YEAR_10000 = 253_402_300_800
-
-
-def is_id(text: str) -> bool:
-    """Whether a text can be the public id of a key. What cannot may be a secret, and is not repeated."""
-    return _ID.fullmatch(text) is not None
 
 
 def readable(text: str) -> str:
