@@ -56,6 +56,7 @@ _SQLITE = {
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL = {
     "25006": "cannot be written, it is read-only: nothing was changed; name the primary server in `database:`",
+    "3F000": "does not allow that to this user: nothing was changed; let it create and change tables",
     "42501": "does not allow that to this user: nothing was changed; let it create and change tables",
     "53100": "has no room, its disk is full: nothing was changed; free space and try again",
     "53200": "has no memory left: nothing was changed; try again",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
-from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, literal, or_, select, update
 
 from forwardauth.core.key_index import Row
 from forwardauth.stores.sql.changes import changed_secrets, current_revision, next_revision
@@ -34,9 +34,10 @@ _ROWS = select(
 
 
 class KeyStore:
-    """The keys of a database. Every method may raise StoreError, and then nothing was changed.
+    """The keys of a database. Times are seconds since 1970.
 
-    Times are seconds since 1970.
+    Every method may raise StoreError, and has changed nothing then; only of a server that was lost in between nobody
+    knows, and the sentence says so.
     """
 
     def __init__(self, database: Database) -> None:
@@ -93,17 +94,14 @@ class KeyStore:
         """
         with self._database.writing() as connection:
             revision = next_revision(connection)
-            _refuse_revoked(connection, key_id)
+            key = _changeable(connection, key_id)
             _refuse_known(connection, digest)
-            key = connection.execute(
-                select(keys.c.number, keys.c.digest, keys.c.pepper, keys.c.expires).where(keys.c.id == key_id)
-            ).one()
             end = max(now, until) if key.expires is None else min(max(now, until), key.expires)
-            older = (old_secrets.c.key == key.number, old_secrets.c.until > end)
-            connection.execute(update(old_secrets).where(*older).values(until=end))
-            connection.execute(
-                insert(old_secrets).values(digest=key.digest, key=key.number, pepper=key.pepper, until=end)
-            )
+            older = old_secrets.c.key.in_(select(keys.c.number).where(keys.c.id == key_id))
+            connection.execute(update(old_secrets).where(older, old_secrets.c.until > end).values(until=end))
+            # Copied within the database: no digest comes out where it could be logged.
+            present = select(keys.c.digest, keys.c.number, keys.c.pepper, literal(end)).where(keys.c.id == key_id)
+            connection.execute(insert(old_secrets).from_select(["digest", "key", "pepper", "until"], present))
             return _changed(connection, key_id, revision, digest=digest, pepper=pepper)
 
     def revoke(self, key_id: str, now: float) -> KeyRow:
@@ -165,7 +163,7 @@ class KeyStore:
     def _change(self, key_id: str, **values: object) -> KeyRow:
         with self._database.writing() as connection:
             revision = next_revision(connection)
-            _refuse_revoked(connection, key_id)
+            _changeable(connection, key_id)
             return _changed(connection, key_id, revision, **values)
 
 
@@ -182,9 +180,11 @@ def _changed(connection: Connection, key_id: str, revision: int, **values: objec
     return _row(connection, key_id)
 
 
-def _refuse_revoked(connection: Connection, key_id: str) -> None:
-    if _row(connection, key_id).revoked is not None:
+def _changeable(connection: Connection, key_id: str) -> KeyRow:
+    row = _row(connection, key_id)
+    if row.revoked is not None:
         raise StoreError(f"key {key_id} is revoked, which is for ever: nothing was changed; create a new key")
+    return row
 
 
 def _refuse_known(connection: Connection, digest: bytes, key_id: str | None = None) -> None:

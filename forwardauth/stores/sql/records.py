@@ -27,8 +27,11 @@ class NewKey:
     def check(self, which: str = "the key") -> None:
         """Raise StoreError for what one of the engines would take and the other would not."""
         texts = (self.id, self.name, self.owner, self.tenant, self.pepper, self.scopes, self.rate, self.metadata)
-        if "\0" in "".join(texts):
-            raise StoreError(f"{which} has a text with a NUL in it: nothing was changed")
+        try:
+            if b"\0" in "".join(texts).encode():
+                raise StoreError(f"{which} has a text with a NUL in it: nothing was changed")
+        except UnicodeEncodeError:
+            raise StoreError(f"{which} has a text that is no UTF-8: nothing was changed") from None
         if len(self.digest) != 32:
             raise StoreError(
                 f"{which} has a digest of {len(self.digest)} bytes, and 32 are needed: nothing was changed"
