@@ -59,7 +59,7 @@ class Service:
         self.known = Known()
         self.rates = RateTable()
         self.uses = Uses()
-        self.tables = Tables(self.lockout, self.known, self.rates, self.uses)
+        self.tables = Tables(self.lockout, self.known, self.rates)
         self.facts = FactCache(time.monotonic)
         self._fetchers = fetchers
         self._audit = audit
@@ -113,7 +113,8 @@ class Service:
                 if self.snapshot.settings.lockout.reset_on_success:
                     self.lockout.forget(event.keys)
             elif isinstance(event, KeyUsed):
-                self.uses.note(event.record, event.wall)
+                event.identity.noted = event.wall
+                self.uses.note(event.identity.record, event.wall)
             elif isinstance(event, Failed):
                 self.lockout.fail(event.keys, now)
             else:

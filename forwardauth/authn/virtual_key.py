@@ -57,6 +57,7 @@ class VirtualKey(Lookup):
         self._index = index
         self._limit = limit
         self._process_key = process_key
+        self._ambient = any(source.ambient for source in sources)
         # By the packed record, so that a key that changed is another one, and nothing needs to be forgotten.
         self._entries: Memo[bytes, Entry] = Memo(_REMEMBERED)
 
@@ -98,7 +99,8 @@ class VirtualKey(Lookup):
             record=record.id,
         )
         denial = {DISABLED: self.words.disabled, REVOKED: self.words.revoked}.get(record.state)
-        return Entry(identity, replace(identity, ambient=True, parts=()), record.expires, denial)
+        ambient = replace(identity, ambient=True, parts=()) if self._ambient else identity
+        return Entry(identity, ambient, record.expires, denial)
 
 
 def build(name: str, settings: Settings, materials: Materials) -> VirtualKey:

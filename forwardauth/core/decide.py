@@ -60,6 +60,9 @@ STATIONS: tuple[str, ...] = (
 )
 """The order of checks, as `explain` prints it."""
 
+USE_SECONDS = 60.0
+"""How exactly the last use of a key is known: a second use within it is not noted."""
+
 SETTLED = "settled"
 """The need to wait until attempts of this client that are being checked are settled."""
 
@@ -163,8 +166,8 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
             not tables.known.fresh(client.key, part.fingerprint, now.monotonic) or tables.lockout.forgives(keys)
         ):
             events += (Succeeded(client.key, part.fingerprint, keys),)
-        if part.record and not tables.uses.fresh(part.record, now.wall):
-            events += (KeyUsed(part.record, now.wall),)
+        if part.record and not 0 <= now.wall - part.noted < USE_SECONDS:
+            events += (KeyUsed(part, now.wall),)
     return _within_rates("rates", place, client, verdict, events, tables, now)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from struct import Struct
 
 from forwardauth.core.keys import ID_LENGTH
-from forwardauth.core.memo import Memo
 from forwardauth.core.model import Scope
 from forwardauth.core.rate import Limit, parse_limit
 from forwardauth.core.scopes import parse_scopes
@@ -112,27 +111,15 @@ class KeyIndex:
 
 
 class Uses:
-    """When keys were last used, until somebody writes it down. Bounded by the number of keys.
+    """When keys were last used, until somebody writes it down. Bounded by the number of keys."""
 
-    A use within a minute of the last one is not noted again.
-    """
-
-    __slots__ = ("_noted", "_pending")
-
-    SECONDS = 60.0
+    __slots__ = ("_pending",)
 
     def __init__(self) -> None:
-        self._noted: Memo[str, float] = Memo(65_536)
         self._pending: dict[str, float] = {}
 
-    def fresh(self, record: str, wall: float) -> bool:
-        """Whether a use of this key was noted within a minute before `wall` (seconds since 1970)."""
-        noted = self._noted.young.get(record) or self._noted.get(record)
-        return noted is not None and 0 <= wall - noted < self.SECONDS
-
     def note(self, record: str, wall: float) -> None:
-        """Note a use."""
-        self._noted.put(record, wall)
+        """Note a use of the key with a public id, at `wall` (seconds since 1970)."""
         self._pending[record] = wall
 
     def take(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ import hmac
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import NamedTuple
 from zlib import crc32
 
@@ -112,7 +112,8 @@ def fingerprint(process_key: bytes, *parts: bytes) -> bytes:
     Every part is preceded by its length: ("a", "bc") and ("ab", "c") must not be one credential.
     """
     message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return hmac.digest(process_key, message, "sha256")[:16]
+    # Keyed by itself (RFC 7693 2.9), and a third of the time of an HMAC: keys of a database are met one by one.
+    return blake2b(message, key=process_key, digest_size=16).digest()
 
 
 def parse_expiry(value: str | date | datetime) -> float | None:

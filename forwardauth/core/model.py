@@ -93,9 +93,9 @@ class Identity:
     `authenticators` are the names that accepted, in order. `credential` is (authenticator, credential id) in one
     string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
-    unasked (cookie, Basic, network). `record` is the public id of a key of the database, whose last use is kept. A
-    merged identity has its `parts`; `limits` are the rate limits of all of them, with their keys, `scoped` tells
-    whether one of them has scopes; `method` joins the names by `+`.
+    unasked (cookie, Basic, network). `record` is the public id of a key of the database whose last use is kept, `noted`
+    when it was noted last (seconds since 1970). A merged identity has its `parts`; `limits` are the rate limits of all
+    of them, with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -110,6 +110,7 @@ class Identity:
     limit: Limit | None = None
     scopes: tuple[Scope, ...] = ()
     record: str = ""
+    noted: float = 0.0
     parts: tuple["Identity", ...] = ()
     limits: Limits = field(init=False, default=())
     scoped: bool = field(init=False, default=False)
@@ -168,9 +169,9 @@ class Charged:
 
 @dataclass(slots=True, eq=False)
 class KeyUsed:
-    """A key of the database was allowed at `wall` (seconds since 1970)."""
+    """The key of an identity was allowed at `wall` (seconds since 1970)."""
 
-    record: str
+    identity: Identity
     wall: float
 
 
@@ -289,14 +290,6 @@ class KnownTable(Protocol):
         ...
 
 
-class UsesTable(Protocol):
-    """When keys of the database were last used, read-only."""
-
-    def fresh(self, record: str, wall: float) -> bool:
-        """Whether a use was noted so recently that noting another changes nothing."""
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class Tables:
     """What outlives a configuration: counters and blocks. `decide` reads them; `service.py` alone changes them."""
@@ -304,4 +297,3 @@ class Tables:
     lockout: LockoutTable
     known: KnownTable
     rates: RateTable
-    uses: UsesTable

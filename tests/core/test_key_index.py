@@ -73,14 +73,9 @@ def test_a_key_whose_scopes_nobody_can_read_may_do_nothing() -> None:
         assert scope.methods == frozenset()
 
 
-def test_a_use_is_noted_once_a_minute_and_taken_once() -> None:
+def test_the_last_use_is_taken_once() -> None:
     uses = Uses()
-    assert not uses.fresh("a", 100.0)
     uses.note("a", 100.0)
-    assert uses.fresh("a", 159.0)
-    assert not uses.fresh("a", 160.0)
-    assert not uses.fresh("a", 50.0), "the clock was put back"
-    assert not uses.fresh("b", 100.0)
     uses.note("a", 160.0)
     assert uses.take() == {"a": 160.0}
     assert uses.take() == {}
