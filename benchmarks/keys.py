@@ -67,9 +67,11 @@ def measure(
             say(f"keys: importing and loading {count:,}")
             held.append(_held(count, cores[0], stack))
         few, some, many = held
+        loads = ((few, FEW), (many, FEW), (some, SOME), (many, SOME))
         for number in range(rounds + 1):
             say("keys: " + (f"round {number} of {rounds}" if number else "warming up"))
-            for service, in_use in ((few, FEW), (many, FEW), (some, SOME), (many, SOME)):
+            # Forth and back: whoever comes after a pause of its core is slower for a while.
+            for service, in_use in loads if number % 2 else reversed(loads):
                 wrk = Wrk(cores[1], connections, service.folder / f"in-use-{in_use}")
                 found = wrk.fire(service.port, "subrequest", "varied", seconds if number else 1, f"{number}-")
                 if number:

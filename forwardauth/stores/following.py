@@ -26,6 +26,9 @@ POLL_SECONDS = 0.5
 
 WRITE_SECONDS = 30.0
 
+COUNTING_SHARE = 0.005
+"""Of the time: counting a million keys takes half a second of the core that decides."""
+
 
 class KeyFollower:
     """Follows one database. `open_store` opens it, in the thread that belongs to it from then on."""
@@ -37,6 +40,7 @@ class KeyFollower:
         self._index = index
         self._uses = uses
         self._revision = 0
+        self._count_again = 0.0
         self._store: KeyStore | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._turn = asyncio.Lock()
@@ -46,6 +50,7 @@ class KeyFollower:
         """Open the database, load every key, and follow it from then on. Raises what opening raises."""
         self._store = await self._call(self._open_store)
         await self.refresh()
+        await self._count()
         self._index.ready = True
         self._tell(reachable=True)
         self._polling = asyncio.create_task(self._poll())
@@ -70,12 +75,9 @@ class KeyFollower:
                     loop.call_soon_threadsafe(self._index.replace, packed)
                 return revision
 
-            revision = await self._call(read)
-            if revision != before or not self.counts:
-                self._revision = revision
-                self.counts = await self._call(lambda: self._opened().counts(time.time()))
+            self._revision = await self._call(read)
             self._tell_unreadable()
-            return revision
+            return self._revision
 
     async def stop(self) -> None:
         """Write down the last uses and close the database."""
@@ -96,12 +98,20 @@ class KeyFollower:
                 await self.refresh()
                 if time.monotonic() - written >= WRITE_SECONDS:
                     written = time.monotonic()
-                    self.counts = await self._call(lambda: self._opened().counts(time.time()))
                     await self._write_uses()
+                if time.monotonic() >= self._count_again:
+                    await self._count()
                 self._tell(reachable=True)
             except Exception as failure:
                 # The keys that are known stay in force; what changes meanwhile is taken at the next look that succeeds.
                 self._tell(reachable=False, failure=failure)
+
+    async def _count(self) -> None:
+        """Count the keys by state; the longer it takes, the later it is done again."""
+        began = time.monotonic()
+        self.counts = await self._call(lambda: self._opened().counts(time.time()))
+        ended = time.monotonic()
+        self._count_again = ended + max(WRITE_SECONDS, (ended - began) / COUNTING_SHARE)
 
     async def _write_uses(self) -> None:
         taken = self._uses.take()

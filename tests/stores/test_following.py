@@ -85,7 +85,18 @@ async def test_a_change_is_in_force_when_the_refresh_returns(tmp_path: Path) -> 
         revision = await bench.follower.refresh()
         assert (bench.state(key), bench.state(later)) == (REVOKED, 0)
         assert revision == bench.other.revision()
-        assert bench.follower.counts == {**bench.follower.counts, "active": 1, "revoked": 1}
+
+
+async def test_keys_are_counted_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(following, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(following, "COUNTING_SHARE", 1.0)
+    _, row = new_key()
+    async with following_in(tmp_path, row) as bench:
+        assert bench.follower.counts["active"] == 1
+        bench.other.create(new_key()[1])
+        bench.other.revoke(row.id, time.time())
+        await until(lambda: (bench.follower.counts["active"], bench.follower.counts["revoked"]) == (1, 1))
 
 
 async def test_a_change_of_another_process_is_seen_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
