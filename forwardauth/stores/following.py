@@ -26,6 +26,9 @@ POLL_SECONDS = 0.5
 
 WRITE_SECONDS = 30.0
 
+SILENT_SECONDS = 30.0
+"""Longer than a million keys take to be read."""
+
 COUNTING_SHARE = 0.005
 """Of the time: counting a million keys takes half a second of the core that decides."""
 
@@ -34,17 +37,23 @@ class KeyFollower:
     """Follows one database. `open_store` opens it, in the thread that belongs to it from then on."""
 
     def __init__(self, open_store: "Callable[[], KeyStore]", index: KeyIndex, uses: Uses) -> None:
-        self.reachable = False
         self.counts: dict[str, int] = {}
         self._open_store = open_store
         self._index = index
         self._uses = uses
         self._revision = 0
         self._count_again = 0.0
+        self._told_reachable = False
+        self._looked = 0.0
         self._store: KeyStore | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._turn = asyncio.Lock()
         self._polling: asyncio.Task[None] | None = None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the database answers: a server that hangs says nothing at all."""
+        return self._told_reachable and time.monotonic() - self._looked < SILENT_SECONDS
 
     async def start(self) -> None:
         """Open the database, load every key, and follow it from then on. Raises what opening raises."""
@@ -76,6 +85,7 @@ class KeyFollower:
                 return revision
 
             self._revision = await self._call(read)
+            self._looked = time.monotonic()
             self._tell_unreadable()
             return self._revision
 
@@ -131,11 +141,11 @@ class KeyFollower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     def _tell(self, reachable: bool, failure: Exception | None = None) -> None:
-        if not reachable and self.reachable:
+        if not reachable and self._told_reachable:
             log.error("the database of keys cannot be read, the keys that are known stay in force: %s", failure)
-        elif reachable and not self.reachable:
+        elif reachable and not self._told_reachable:
             log.info("the database of keys has %d keys", sum(self.counts.values()))
-        self.reachable = reachable
+        self._told_reachable = reachable
 
     def _tell_unreadable(self) -> None:
         if self._index.unreadable:

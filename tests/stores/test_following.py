@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -187,3 +188,17 @@ async def test_what_cannot_be_opened_is_raised_at_the_start(tmp_path: Path) -> N
     with pytest.raises(StoreError):
         await follower.start()
     await follower.stop()
+
+
+async def test_a_database_that_hangs_is_not_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is frozen refuses nothing: no call ever ends, and no error says so."""
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(following, "SILENT_SECONDS", 0.2)
+    async with following_in(tmp_path) as bench:
+        store, thawed = bench.follower._store, threading.Event()
+        assert store is not None
+        healthy = store.revision
+        monkeypatch.setattr(store, "revision", lambda: thawed.wait(10) and healthy())
+        await until(lambda: not bench.follower.reachable)
+        thawed.set()
+        await until(lambda: bench.follower.reachable)
