@@ -29,8 +29,11 @@ class Keys:
 
 
 @contextmanager
-def opened(configuration: Configuration) -> Iterator[Keys]:
-    """The keys of its database; whatever is wrong with the database ends the command with its sentence."""
+def opened(configuration: Configuration, make: bool = True) -> Iterator[Keys]:
+    """The keys of its database; whatever is wrong with the database ends the command with its sentence.
+
+    Without `make` a missing file is wrong too: what only explains a decision changes nothing.
+    """
     url = configuration.snapshot.settings.database
     if not url:
         end(f"{configuration.source} names no database: add `database: sqlite:///data/forwardauth.db`, for example")
@@ -40,7 +43,7 @@ def opened(configuration: Configuration) -> Iterator[Keys]:
     except ModuleNotFoundError as missing:
         end(f"the database needs {missing.name}: pip install 'forwardauth[database]'")
     try:
-        database = Database.open(url, configuration.folder)
+        database = Database.open(url, configuration.folder, make=make)
         try:
             yield Keys(configuration, KeyStore(database))
         finally:
@@ -51,7 +54,7 @@ def opened(configuration: Configuration) -> Iterator[Keys]:
 
 def load_keys(configuration: Configuration, index: KeyIndex) -> None:
     """Fill an index with every key of the database, as the service does when it starts."""
-    with opened(configuration) as keys:
+    with opened(configuration, make=False) as keys:
         for rows in keys.store.changes(0):
             index.merge(index.pack(rows))
     index.ready = True

@@ -42,7 +42,8 @@ class KeyFollower:
         self._index = index
         self._uses = uses
         self._revision = 0
-        self._count_again = 0.0
+        self._counted = self._counting = 0.0
+        self._counted_revision = 0
         self._told_reachable = False
         self._looked = 0.0
         self._store: KeyStore | None = None
@@ -109,19 +110,26 @@ class KeyFollower:
                 if time.monotonic() - written >= WRITE_SECONDS:
                     written = time.monotonic()
                     await self._write_uses()
-                if time.monotonic() >= self._count_again:
+                if self._is_count_due(time.monotonic()):
                     await self._count()
                 self._tell(reachable=True)
             except Exception as failure:
                 # The keys that are known stay in force; what changes meanwhile is taken at the next look that succeeds.
                 self._tell(reachable=False, failure=failure)
 
+    def _is_count_due(self, now: float) -> bool:
+        """After a change, or a while, as keys expire by themselves; the longer it takes, the later."""
+        changed = self._counted_revision != self._revision
+        return now >= self._counted + self._counting / COUNTING_SHARE and (
+            changed or now >= self._counted + WRITE_SECONDS
+        )
+
     async def _count(self) -> None:
-        """Count the keys by state; the longer it takes, the later it is done again."""
-        began = time.monotonic()
+        """Count the keys by state."""
+        began, revision = time.monotonic(), self._revision
         self.counts = await self._call(lambda: self._opened().counts(time.time()))
-        ended = time.monotonic()
-        self._count_again = ended + max(WRITE_SECONDS, (ended - began) / COUNTING_SHARE)
+        self._counted, self._counted_revision = time.monotonic(), revision
+        self._counting = self._counted - began
 
     async def _write_uses(self) -> None:
         taken = self._uses.take()

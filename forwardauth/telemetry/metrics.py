@@ -34,8 +34,8 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "forwardauth_audit_dropped_total": ("Audit lines that were lost.", ()),
     "forwardauth_auth_disabled": ("1 while authentication is disabled.", ()),
     "forwardauth_keys": (
-        "Keys of the database, by state: active, expired, disabled, revoked; counted every 30 seconds, a million of "
-        "them every two minutes.",
+        "Keys of the database, by state: active, expired, disabled, revoked; counted after changes, a million of them "
+        "every two minutes at most.",
         ("state",),
     ),
     "forwardauth_database_up": ("1 while the database of keys can be read; what is known stays in force.", ()),

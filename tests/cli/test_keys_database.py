@@ -328,3 +328,9 @@ def test_a_database_cannot_reveal_keys(config: Path) -> None:
     assert refused("keys", "list", "--reveal", "--config", config) == [
         "--reveal: a database holds digests, and no key that could be shown"
     ]
+
+
+def test_who_only_asks_why_makes_no_database(config: Path) -> None:
+    said = refused("explain", "https://a.example/", "--config", config)
+    assert "does not exist: the service makes it" in said[0]
+    assert sorted(path.name for path in config.parent.iterdir()) == [config.name]

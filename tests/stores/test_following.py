@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,6 @@ async def test_a_change_is_in_force_when_the_refresh_returns(tmp_path: Path) -> 
 
 async def test_keys_are_counted_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(following, "WRITE_SECONDS", 0.05)
-    monkeypatch.setattr(following, "COUNTING_SHARE", 1.0)
     _, row = new_key()
     async with following_in(tmp_path, row) as bench:
         assert bench.follower.counts["active"] == 1
@@ -202,3 +201,11 @@ async def test_a_database_that_hangs_is_not_reachable(tmp_path: Path, monkeypatc
         await until(lambda: not bench.follower.reachable)
         thawed.set()
         await until(lambda: bench.follower.reachable)
+
+
+async def test_a_key_that_expires_by_itself_is_counted_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(following, "WRITE_SECONDS", 0.05)
+    _, row = new_key()
+    async with following_in(tmp_path, replace(row, expires=time.time() + 0.5)) as bench:
+        await until(lambda: bench.follower.counts["expired"] == 1)
