@@ -7,6 +7,7 @@ everything that the routes allow.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from forwardauth.core.client_ip import parse_address, parse_networks, within
@@ -47,9 +48,13 @@ def _covers(scope: Scope, method: bytes, place: Place, client: Client) -> bool:
     return (
         (scope.methods is None or method in scope.methods)
         and matches_path((scope.path,), place.path)
-        and (not scope.hosts or any(HostPattern(host).matches(place.host) for host in scope.hosts))
+        and (not scope.hosts or any(_pattern(host).matches(place.host) for host in scope.hosts))
         and (not scope.clients or within(parse_address(client.address), scope.clients))
     )
+
+
+# Operators write these texts, never a request, so that a few of them stand for all keys.
+_pattern = lru_cache(1024)(HostPattern)
 
 
 def path_pattern(text: str) -> bool:

@@ -16,13 +16,17 @@ from tests.building import NEIGHBOUR, Bench, word
         ("20/s burst 40", Limit(20, 1.0, 40)),
         (" 5 / m  burst  1 ", Limit(5, 60.0, 1)),
         ("1000/d", Limit(1000, 86400.0, 1000)),
+        ("100/3600s", Limit(100, 3600.0, 100)),
+        ("5/ 2m burst 9", Limit(5, 120.0, 9)),
     ],
 )
 def test_a_rate_is_a_count_a_period_and_a_burst(text: str, limit: Limit) -> None:
     assert parse_limit(text) == limit
 
 
-@pytest.mark.parametrize("text", ["", "100", "100/w", "0/h", "-1/h", "1.5/s", "100/h burst 0", "100/hour", "1/s burst"])
+@pytest.mark.parametrize(
+    "text", ["", "100", "100/w", "0/h", "-1/h", "1.5/s", "100/h burst 0", "100/hour", "1/s burst", "1/0s", "1/s3"]
+)
 def test_anything_else_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="expected a rate such as 100/h"):
         parse_limit(text)
