@@ -201,7 +201,10 @@ def stations_list() -> str:
 
 def leaves(group: click.Group = command, before: str = "") -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, by what is typed for it."""
-    for name, each in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in sorted(group.list_commands(context)):
+        each = group.get_command(context, name)
+        assert each is not None
         if isinstance(each, click.Group):
             yield from leaves(each, f"{before}{name} ")
         else:

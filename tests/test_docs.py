@@ -239,7 +239,7 @@ def test_every_command_line_parses(where: str, line: str) -> None:
     each: click.Command = command
     while isinstance(each, click.Group) and words:
         # In running text several commands may stand as one: `keys disable/enable`.
-        named = [each.commands.get(name) for name in words.pop(0).split("/")]
+        named = [each.get_command(click.Context(each), name) for name in words.pop(0).split("/")]
         assert None not in named, f"{where}: there is no such command"
         each = cast(click.Command, named[0])
     # In running text a command may stand without what it needs.
