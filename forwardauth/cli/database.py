@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from forwardauth.cli.mistakes import end
@@ -29,32 +30,36 @@ class Keys:
 
 
 @contextmanager
-def opened(configuration: Configuration, make: bool = True) -> Iterator[Keys]:
-    """The keys of its database; whatever is wrong with the database ends the command with its sentence.
-
-    Without `make` a missing file is wrong too: what only explains a decision changes nothing.
-    """
+def opened(configuration: Configuration) -> Iterator[Keys]:
+    """The keys of its database; whatever is wrong with the database ends the command with its sentence."""
     url = configuration.snapshot.settings.database
     if not url:
         end(f"{configuration.source} names no database: add `database: sqlite:///data/forwardauth.db`, for example")
+    sql = _sql()
     try:
-        # Imported here: no other command needs a database, and all of them would start slower.
-        from forwardauth.stores.sql import Database, KeyStore, StoreError
-    except ModuleNotFoundError as missing:
-        end(f"the database needs {missing.name}: pip install 'forwardauth[database]'")
-    try:
-        database = Database.open(url, configuration.folder, make=make)
+        database = sql.Database.open(url, configuration.folder)
         try:
-            yield Keys(configuration, KeyStore(database))
+            yield Keys(configuration, sql.KeyStore(database))
         finally:
             database.close()
-    except StoreError as failure:
+    except sql.StoreError as failure:
         end(str(failure))
 
 
 def load_keys(configuration: Configuration, index: KeyIndex) -> None:
-    """Fill an index with every key of the database, as the service does when it starts."""
-    with opened(configuration, make=False) as keys:
-        for rows in keys.store.changes(0):
-            index.merge(index.pack(rows))
+    """Fill an index with every key of the database, as the service does when it starts; no file is made for it."""
+    url = configuration.snapshot.settings.database
+    if url and _sql().Database.is_made(url, configuration.folder):
+        with opened(configuration) as keys:
+            for rows in keys.store.changes(0):
+                index.merge(index.pack(rows))
     index.ready = True
+
+
+def _sql() -> ModuleType:
+    # Imported here: no other command needs a database, and all of them would start slower.
+    try:
+        from forwardauth.stores import sql
+    except ModuleNotFoundError as missing:
+        end(f"the database needs {missing.name}: pip install 'forwardauth[database]'")
+    return sql

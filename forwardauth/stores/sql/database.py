@@ -39,16 +39,12 @@ class Database:
         self._engine = engine
 
     @classmethod
-    def open(cls, url: str, folder: Path, wait: float = WAIT_SECONDS, make: bool = True) -> "Database":
+    def open(cls, url: str, folder: Path, wait: float = WAIT_SECONDS) -> "Database":
         """Open `sqlite:///relative` (below `folder`), `sqlite:////absolute` or `postgresql://user:password@host/name`.
 
         A file that does not exist is made, for its owner alone, and so is its folder; a schema that is not the newest
-        is led there. `wait` is how many seconds a writer waits for others. Without `make` a missing file is an error:
-        who only looks makes none. Raises StoreError.
+        is led there. `wait` is how many seconds a writer waits for others. Raises StoreError.
         """
-        file = _FILE.fullmatch(url)
-        if file and not make and not (folder / file[1]).exists():
-            raise StoreError(f"{folder / file[1]} does not exist: the service makes it, and so does `keys create`")
         database = cls(*_engine(url, folder, wait))
         try:
             database._migrate()
@@ -56,6 +52,12 @@ class Database:
             database.close()
             raise
         return database
+
+    @staticmethod
+    def is_made(url: str, folder: Path) -> bool:
+        """Whether there is anything to open: a file that nobody made yet has no key. A server is always there."""
+        file = _FILE.fullmatch(url)
+        return file is None or (folder / file[1]).exists()
 
     def close(self) -> None:
         """Close every connection."""
