@@ -28,6 +28,6 @@ FAILED = Reply(503, (), b'{"error": "unavailable"}', _JSON)
 class Answerer(Protocol):
     """Whoever answers, at once or later."""
 
-    def answer(self, path: bytes, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
-        """The reply to a request; `path` is its target without the query."""
+    def answer(self, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
+        """The reply to a request."""
         ...

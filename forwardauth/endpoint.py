@@ -70,7 +70,14 @@ class Endpoint:
 
     def outcome(self, view: RequestView, decision: Decision) -> Outcome:
         """How this decision is answered and recorded."""
-        key = (decision.place, decision.denial, decision.identity)
+        identity = decision.identity
+        if decision.denial is None:
+            # Nearly every caller asks for one place after the other; the memo of all costs four looks into cold memory.
+            made = identity.made
+            if made is not None and made[0] is decision.place and made[1] is self:
+                known: Outcome = made[2]
+                return known
+        key = (decision.place, decision.denial, identity)
         outcome = self._outcomes.young.get(key) or self._outcomes.get(key)
         if outcome is None:
             outcome = Outcome(self._reply(view, decision), self._metrics.counter(decision))
@@ -80,6 +87,8 @@ class Endpoint:
             if self._is_shared(decision):
                 outcome.template = template_of(view, decision)
                 self._outcomes.put(key, outcome)
+        if decision.denial is None and outcome.template is not None:
+            identity.made = (decision.place, self, outcome)
         return outcome
 
     def with_credentials(self, reply: Reply, view: RequestView, route: Route) -> Reply:

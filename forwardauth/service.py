@@ -77,11 +77,15 @@ class Service:
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints if not endpoint.dialect.below}
         self._trees = [endpoint for endpoint in endpoints if endpoint.dialect.below]
 
-    def answer(self, path: bytes, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
-        """The reply to whatever was asked on the decision listener; `path` is the target without its query.
+    def answer(self, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
+        """The reply to whatever was asked on the decision listener.
 
         At once where memory answers, an awaitable where the world must be asked. Raises nothing.
         """
+        endpoint = self._endpoints.get(subrequest.target)
+        if endpoint is not None:
+            return self.verdict(endpoint, subrequest)
+        path = subrequest.target.partition(b"?")[0]
         endpoint = self._endpoints.get(path)
         if endpoint is not None:
             return self.verdict(endpoint, subrequest)
@@ -109,7 +113,8 @@ class Service:
             if isinstance(event, Charged):
                 self.rates.charge(event.charges, now)
             elif isinstance(event, Succeeded):
-                self.known.note(event.client, event.fingerprint, now)
+                self.known.note(event.client.key, event.fingerprint, now)
+                event.client.known, event.client.known_at = event.fingerprint, now
                 if self.snapshot.settings.lockout.reset_on_success:
                     self.lockout.forget(event.keys)
             elif isinstance(event, KeyUsed):
@@ -186,13 +191,14 @@ class Service:
 
     def _finish(self, endpoint: Endpoint, view: RequestView, decision: Decision, began: Now) -> Reply:
         """Apply the events, tell telemetry, and answer: all in the callback that decided."""
+        ended = time.monotonic()
         if decision.events:
-            self.apply(decision.events, time.monotonic())
+            self.apply(decision.events, ended)
         outcome = endpoint.outcome(view, decision)
         reply = outcome.reply
         if outcome.passes and decision.place is not None:
             reply = endpoint.with_credentials(reply, view, decision.place.route)
-        seconds = time.monotonic() - began.monotonic
+        seconds = ended - began.monotonic
         self._metrics.count(outcome.counter, seconds)
         self._audit.add((began.wall + seconds, seconds, view, decision, endpoint.gateway_user(view), outcome.template))
         return reply

@@ -102,7 +102,7 @@ def asked(
 
 
 async def answer(service: Service, subrequest: Subrequest) -> Reply:
-    reply = service.answer(b"/verify/traefik", subrequest)
+    reply = service.answer(subrequest)
     return reply if isinstance(reply, Reply) else await reply
 
 
@@ -113,7 +113,7 @@ async def settle() -> None:
 
 async def test_what_memory_answers_needs_no_await(service: Service) -> None:
     for subrequest in (asked("/v1", TOKEN), asked("/v1"), asked("/health"), asked("/nowhere/../x")):
-        assert isinstance(service.answer(b"/verify/traefik", subrequest), Reply)
+        assert isinstance(service.answer(subrequest), Reply)
 
 
 async def test_a_right_password_is_checked_once_and_then_known(service: Service, checks: Checks) -> None:
@@ -121,7 +121,7 @@ async def test_a_right_password_is_checked_once_and_then_known(service: Service,
     for _ in range(3):
         assert (await answer(service, asked("/staff/x", basic("correct")))).status == 200
     assert len(checks.asked) == 1
-    assert isinstance(service.answer(b"/verify/traefik", asked("/staff/x", basic("correct"))), Reply)
+    assert isinstance(service.answer(asked("/staff/x", basic("correct"))), Reply)
 
 
 async def test_a_wrong_password_is_never_remembered(service: Service, checks: Checks) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from forwardauth.core.client_ip import ClientReader, lockout_keys
 from forwardauth.core.credentials import basic_user
 from forwardauth.core.guard import METHOD_OVERRIDE
+from forwardauth.core.lockout import FRESH_SECONDS, KNOWN_SECONDS
 from forwardauth.core.model import (
     ANONYMOUS,
     Charged,
@@ -136,7 +137,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     wrong: list[Denial] = []
     verdict = route.requirement.judge(view, client, facts, now, wrong)
     if isinstance(verdict, Need):
-        if blocked_for and not tables.known.knows(client.key, verdict.key, now.monotonic):
+        if blocked_for and not _knows(verdict.key, client, tables, now):
             return _locked_out(place, client, blocked_for)
         verdict.events = (Reserved(keys),)
         # Whoever is counted alone waits alone: at an exempt address that is each user name.
@@ -163,9 +164,9 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
 
     for part in verdict.parts:
         if part.fingerprint is not None and (
-            not tables.known.fresh(client.key, part.fingerprint, now.monotonic) or tables.lockout.forgives(keys)
+            not _is_fresh(part.fingerprint, client, tables, now) or tables.lockout.forgives(keys)
         ):
-            events += (Succeeded(client.key, part.fingerprint, keys),)
+            events += (Succeeded(client, part.fingerprint, keys),)
         if part.record and not 0 <= now.wall - part.noted < USE_SECONDS:
             events += (KeyUsed(part, now.wall),)
     return _within_rates("rates", place, client, verdict, events, tables, now)
@@ -200,10 +201,20 @@ def _user_digest(view: RequestView) -> bytes | None:
 
 def _known(identity: Identity, client: Client, tables: Tables, now: Now) -> bool:
     """Whether every credential of the identity was allowed from this client before; a network has none to know."""
-    return all(
-        part.fingerprint is None or tables.known.knows(client.key, part.fingerprint, now.monotonic)
-        for part in identity.parts
-    )
+    return all(part.fingerprint is None or _knows(part.fingerprint, client, tables, now) for part in identity.parts)
+
+
+def _knows(fingerprint: bytes, client: Client, tables: Tables, now: Now) -> bool:
+    if client.known == fingerprint and now.monotonic - client.known_at < KNOWN_SECONDS:
+        return True
+    return tables.known.knows(client.key, fingerprint, now.monotonic)
+
+
+def _is_fresh(fingerprint: bytes, client: Client, tables: Tables, now: Now) -> bool:
+    """Whether this credential's last success from this client was noted within the hour; most clients have one."""
+    if client.known == fingerprint and now.monotonic - client.known_at < FRESH_SECONDS:
+        return True
+    return tables.known.fresh(client.key, fingerprint, now.monotonic)
 
 
 def _crosses_site(view: RequestView, place: Place) -> bool:

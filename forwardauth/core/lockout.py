@@ -22,7 +22,7 @@ Keys = tuple[tuple[bytes, int], ...]
 """Whom an attempt counts against: keys, each with its multiple of `max_failed_attempts`."""
 
 KNOWN_SECONDS = 24 * 3600.0
-_FRESH_SECONDS = 3600.0
+FRESH_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class Known:
         """Whether that was noted within the last hour."""
         key = (client, fingerprint)
         seen = self._seen.young.get(key) or self._seen.get(key)
-        return seen is not None and now - seen < _FRESH_SECONDS
+        return seen is not None and now - seen < FRESH_SECONDS
 
     def note(self, client: bytes, fingerprint: bytes, now: float) -> None:
         """Note that the credential was allowed."""

@@ -6,7 +6,7 @@ path have slots and are not frozen, because a frozen dataclass costs a call for 
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import Any, Protocol
 
 from forwardauth.core.rate import Charge, Limit, Limits, RateTable
 from forwardauth.core.reasons import Denial
@@ -62,7 +62,8 @@ class Client:
 
     `key` counts for it alone (an IPv4 address, an IPv6 /64), `keys` are all that its failures count against.
     `further_hops` tells that `X-Forwarded-For` had more entries than the configured depth; `exempt` that many callers
-    share the address, so that it is never locked out as a whole.
+    share the address, so that it is never locked out as a whole. `known` is the fingerprint of the credential that was
+    allowed from it last, and `known_at` when (monotonic seconds): most clients have one, and need no look at the table.
     """
 
     address: str
@@ -70,6 +71,8 @@ class Client:
     keys: tuple[tuple[bytes, int], ...]
     further_hops: bool
     exempt: bool
+    known: bytes | None = None
+    known_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ class Identity:
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
     unasked (cookie, Basic, network). `record` is the public id of a key of the database whose last use is kept, `noted`
     when it was noted last (seconds since 1970). A merged identity has its `parts`; `limits` are the rate limits of all
-    of them, with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`.
+    of them, with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`. `made` is
+    where an endpoint keeps what it made of it last: the place, the endpoint, and how the decision is answered.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -110,7 +114,8 @@ class Identity:
     limit: Limit | None = None
     scopes: tuple[Scope, ...] = ()
     record: str = ""
-    noted: float = 0.0
+    noted: float = field(init=False, default=0.0)
+    made: tuple[object, object, Any] | None = field(init=False, default=None, repr=False)
     parts: tuple["Identity", ...] = ()
     limits: Limits = field(init=False, default=())
     scoped: bool = field(init=False, default=False)
@@ -155,7 +160,7 @@ class Failed:
 class Succeeded:
     """A credential that was allowed from a client; `keys` are the failures that it may clear."""
 
-    client: bytes
+    client: Client
     fingerprint: bytes
     keys: tuple[tuple[bytes, int], ...]
 

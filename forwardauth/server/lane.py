@@ -272,7 +272,7 @@ class Connection(asyncio.Protocol):
             self._decide(subrequest, close)
 
     def _decide(self, subrequest: Subrequest, close: bool) -> None:
-        reply = self._lane.answerer.answer(subrequest.target.partition(b"?")[0], subrequest)
+        reply = self._lane.answerer.answer(subrequest)
         if isinstance(reply, Reply):
             self._send(reply, subrequest, close)
             return

@@ -49,7 +49,7 @@ def _asking(answerer: Answerer, prefix: bytes) -> _Asking:
         target = request.raw_path.encode("utf-8", "surrogateescape").removeprefix(prefix)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
         subrequest = Subrequest(request.method.encode(), target, headers, peer[0] if isinstance(peer, tuple) else None)
-        answer = answerer.answer(target.partition(b"?")[0], subrequest)
+        answer = answerer.answer(subrequest)
         reply = answer if isinstance(answer, Reply) else await answer
         return _response(reply, close=request.body_exists)
 

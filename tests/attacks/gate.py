@@ -134,9 +134,9 @@ class Recording:
         self.service = service
         self.asked: list[Subrequest] = []
 
-    def answer(self, path: bytes, subrequest: Subrequest) -> Reply:
+    def answer(self, subrequest: Subrequest) -> Reply:
         self.asked.append(subrequest)
-        reply = self.service.answer(path, subrequest)
+        reply = self.service.answer(subrequest)
         assert isinstance(reply, Reply), "these attacks need no password"
         return reply
 

@@ -86,7 +86,7 @@ def opens(app: App, value: str) -> bool:
     """Whether a token opens the closed route of a running service."""
     own = [(name.encode(), text.encode()) for name, text in own_headers("traefik", CHAT).items()]
     asked = Subrequest(b"GET", b"/verify/traefik", [*own, (b"X-API-Token", value.encode())], "127.0.0.1")
-    reply = app.service.answer(b"/verify/traefik", asked)
+    reply = app.service.answer(asked)
     assert isinstance(reply, Reply)
     return reply.status == 200
 

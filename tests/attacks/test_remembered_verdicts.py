@@ -118,7 +118,7 @@ routes: [{{path: /*, require: staff}}]
         own = [(name.encode(), value.encode()) for name, value in own_headers("traefik", CHAT).items()]
         name, value = basic("bob", "password")
         asked = Subrequest(b"GET", b"/verify/traefik", [*own, (name.encode(), value.encode())], "127.0.0.1")
-        reply = service.answer(b"/verify/traefik", asked)
+        reply = service.answer(asked)
         return reply.status if isinstance(reply, Reply) else (await reply).status
 
     assert [await ask() for _ in range(2)] == [200, 200]

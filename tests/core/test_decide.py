@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from forwardauth.core.decide import STATIONS, decide
-from forwardauth.core.model import Need
+from forwardauth.core.lockout import FRESH_SECONDS, KNOWN_SECONDS, Known
+from forwardauth.core.model import Need, Succeeded
 from forwardauth.core.reasons import REASONS
-from tests.building import SHA_OF_PASSWORD, Bench, basic, bearer, failures, who, word
+from tests.building import NEIGHBOUR, SHA_OF_PASSWORD, Bench, basic, bearer, failures, who, word
 
 CONFIGURATION = """
 authenticators:
@@ -377,3 +378,34 @@ def test_a_remembered_verdict_is_never_somebody_elses() -> None:
 
 def test_every_reason_is_one_of_the_table() -> None:
     assert {said for said, _ in MISTAKES.values()} - {"allow"} <= {reason.word for reason in REASONS}
+
+
+def test_a_client_is_known_by_what_it_used_last_even_when_the_table_is_full_of_others() -> None:
+    bench = Bench(CONFIGURATION_OF_KNOWN)
+    good, wrong = ("X-API-Token", "good"), ("X-API-Token", "wrong")
+    assert word(bench.ask("GET", "https://a.example/", good)) == "allow"
+    bench.service.tables.known = Known()
+    assert [word(bench.ask("GET", "https://a.example/", wrong)) for _ in range(6)][-1] == "locked_out"
+    assert word(bench.ask("GET", "https://a.example/", good)) == "allow"
+    assert word(bench.ask("GET", "https://a.example/", good, client=NEIGHBOUR)) == "allow"
+    bench.clock.forward(KNOWN_SECONDS + 1)
+    assert [word(bench.ask("GET", "https://a.example/", wrong)) for _ in range(6)][-1] == "locked_out"
+    assert word(bench.ask("GET", "https://a.example/", good)) == "locked_out"
+
+
+def test_a_success_is_noted_once_an_hour() -> None:
+    bench = Bench(CONFIGURATION_OF_KNOWN)
+
+    def noted() -> int:
+        decision = bench.ask("GET", "https://a.example/", ("X-API-Token", "good"))
+        return sum(isinstance(event, Succeeded) for event in decision.events)
+
+    assert [noted(), noted()] == [1, 0]
+    bench.clock.forward(FRESH_SECONDS + 1)
+    assert [noted(), noted()] == [1, 0]
+
+
+CONFIGURATION_OF_KNOWN = """
+authenticators: {ci: {token: {from: [{header: X-API-Token}], tokens: [{name: ci, value: good}]}}}
+routes: [{path: /*, require: ci}]
+"""

@@ -65,7 +65,7 @@ class Echo:
     def __init__(self) -> None:
         self.asked: list[Subrequest] = []
 
-    def answer(self, path: bytes, subrequest: Subrequest) -> Reply:
+    def answer(self, subrequest: Subrequest) -> Reply:
         self.asked.append(subrequest)
         return Reply(200, (), digest(subrequest), "text/plain")
 

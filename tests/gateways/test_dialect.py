@@ -14,7 +14,7 @@ from tests.building import snapshot
 def status(gateways: str, path: str) -> int:
     configured = snapshot(f"server: {{gateways: {gateways}}}\nroutes: [{{path: /*, public: true}}]")
     service = Service(configured, {}, AuditLog("off"), Metrics("test"))
-    reply = service.answer(path.encode(), Subrequest(b"GET", path.encode(), [(b"Host", b"x")], "127.0.0.1"))
+    reply = service.answer(Subrequest(b"GET", path.encode(), [(b"Host", b"x")], "127.0.0.1"))
     assert isinstance(reply, Reply)
     return reply.status
 

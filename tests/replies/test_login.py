@@ -133,7 +133,7 @@ def ask(path: str = "/dash", method: str = "GET", accept: str = CHROMIUM, *heade
         "Accept": accept,
     } | dict(headers)
     raw = [(name.encode(), value.encode()) for name, value in sent.items()]
-    reply = BENCH.service.answer(b"/verify/traefik", Subrequest(b"GET", b"/verify/traefik", raw, "127.0.0.1"))
+    reply = BENCH.service.answer(Subrequest(b"GET", b"/verify/traefik", raw, "127.0.0.1"))
     assert isinstance(reply, Reply)
     return reply
 

@@ -202,8 +202,8 @@ class Slow:
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[Reply]] = []
 
-    def answer(self, path: bytes, subrequest: Subrequest) -> Reply | asyncio.Future[Reply]:
-        if path == b"/fast":
+    def answer(self, subrequest: Subrequest) -> Reply | asyncio.Future[Reply]:
+        if subrequest.target == b"/fast":
             return Reply(200, (("X-Path", "fast"),))
         self.waiting.append(asyncio.get_running_loop().create_future())
         return self.waiting[-1]

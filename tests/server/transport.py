@@ -49,7 +49,7 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[Subrequest] = []
 
-    def answer(self, path: bytes, subrequest: Subrequest) -> Reply:
+    def answer(self, subrequest: Subrequest) -> Reply:
         self.asked.append(subrequest)
         return Reply(200, (("X-Number", str(len(self.asked))),), b"yes", "text/plain")
 
