@@ -7,7 +7,7 @@ the counter, most of the audit line) is made once for each place and identity, a
 from dataclasses import dataclass
 
 from forwardauth.config.snapshot import Snapshot
-from forwardauth.core.credentials import COOKIE, basic_user, without_cookies, without_parameters
+from forwardauth.core.credentials import COOKIE, basic_user, without_cookies
 from forwardauth.core.decide import Decision, upgrades
 from forwardauth.core.memo import Memo
 from forwardauth.core.model import Identity, RequestView, Subrequest
@@ -142,9 +142,8 @@ class Endpoint:
         """Where a browser goes that asks for a page; None for every other client."""
         if view.method not in (b"GET", b"HEAD") or upgrades(view) or not wants_page(view.fields.get(b"accept", b"")):
             return None
-        # A secret of the query would stand in the login page's address, and in its log.
-        target = without_parameters(view.target, self.snapshot.credential_parameters)
-        return to_login(place.route.login, view.scheme.decode(), place, target)
+        secrets = self.snapshot.credential_parameters
+        return to_login(place.route.login, view.scheme.decode(), place, view.target, secrets)
 
 
 def _passed_credentials(view: RequestView, snapshot: Snapshot, route: Route) -> tuple[tuple[str, str], ...]:

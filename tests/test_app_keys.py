@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,14 +97,18 @@ def test_a_change_without_a_word_to_the_service_is_in_force_soon(process: Proces
     (process.folder / "forwardauth.yml").write_text(text.replace(", admin_token: admin.token", ""))
     process.start("--config", "forwardauth.yml")
     made = create(process)
-    wait_until(lambda: process.verify(made["key"]) == 200, process)
+    addresses = fresh_addresses()
+
+    def verify() -> int:
+        return process.ask("/verify/traefik", token=made["key"], X_Forwarded_For=next(addresses))[0]
+
+    wait_until(lambda: verify() == 200, process)
     change(process, "revoke", made["id"])
-    wait_until(lambda: process.verify(made["key"]) == 401, process)
+    wait_until(lambda: verify() == 401, process)
 
 
 def test_keys_outlive_a_restart_and_the_last_use_is_written(running: Process) -> None:
     made = create(running)
-    before = time.time()
     assert running.verify(made["key"]) == 200
     assert running.stop() == 0
     shown = running.command("keys", "show", made["id"], "--config", "forwardauth.yml", "--json")
@@ -113,7 +116,6 @@ def test_keys_outlive_a_restart_and_the_last_use_is_written(running: Process) ->
     assert used, shown.stdout
     running.start("--config", "forwardauth.yml")
     assert running.verify(made["key"]) == 200
-    assert time.time() > before
 
 
 def test_a_rotated_key_works_twice_while_they_overlap(running: Process) -> None:
@@ -181,7 +183,9 @@ def test_the_block_of_one_client_can_be_lifted(running: Process) -> None:
     left = running.control("/control/lockouts")[1]["lockouts"]
     assert isinstance(left, list)
     assert [block["client"] for block in left] == ["192.0.2.21"]
-    assert running.control("/control/lockouts/clear", {"client": "everybody"})[0] == 400
+    for nobody in ("everybody", "", 7, None, ["192.0.2.21"]):
+        assert running.control("/control/lockouts/clear", {"client": nobody})[0] == 400
+    assert running.control("/control/lockouts")[1]["lockouts"], "none of them means everybody"
 
 
 def test_a_key_file_is_read_live_and_closed_while_it_is_broken(running: Process) -> None:

@@ -22,14 +22,13 @@ from forwardauth.core.key_lists import KeyList
 from forwardauth.core.keys import parse_expiry
 from forwardauth.core.model import Scope
 from forwardauth.core.rate import Limit, parse_limit
-from forwardauth.core.scopes import ScopeError, make_scope
+from forwardauth.core.scopes import METHOD_NAME, ScopeError, make_scope
 
 # RFC 9110 5.1: a field name is a token; only those that no gateway drops are useful (nginx drops underscores).
 HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PLACES = "bearer, basic, {header: NAME}, {cookie: NAME} or {query: NAME}"
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 
 
 class LiveKeys(Protocol):
@@ -142,7 +141,7 @@ def build_methods(methods: list[str] | None, where: str, materials: Materials) -
     if methods is None:
         return None
     for index, method in enumerate(methods):
-        if not _METHOD.fullmatch(method):
+        if not METHOD_NAME.fullmatch(method):
             materials.mistake(f"{where}[{index}]", f"{method!r} is no method; they are in capitals: GET, POST")
     if not methods:
         materials.mistake(where, "expected at least one method; leave the key out to allow all")

@@ -41,11 +41,13 @@ class Lookup:
     guessable = False
     reads: tuple[str, ...] = ()
 
-    def __init__(self, name: str, sources: tuple[Source, ...], words: Words, format: KeyFormat | None = None) -> None:  # noqa: A002
+    def __init__(
+        self, name: str, sources: tuple[Source, ...], words: Words, key_format: KeyFormat | None = None
+    ) -> None:
         self.name = name
         self.missing: Denial | None = words.missing
         self.words = words
-        self.format = format
+        self.format = key_format
         self._sources = sources
         self._looks = tuple((source, sources[position:]) for position, source in enumerate(sources, 1))
 

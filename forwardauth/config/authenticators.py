@@ -63,7 +63,7 @@ def _build(
         mistakes.add(path, f"unknown kind; known here: {', '.join(sorted(KINDS))}")
         return None
     module = KINDS[kind]
-    _check_extra(module, path, mistakes)
+    check_extra(module, path, mistakes)
     words = reader.read(module.Settings, entry[kind], path)
     if words is None:
         return None
@@ -71,8 +71,8 @@ def _build(
     return authenticator
 
 
-def _check_extra(module: ModuleType, path: str, mistakes: Mistakes) -> None:
-    """Note an extra that is not installed: the first request is too late to learn it."""
+def check_extra(module: ModuleType, path: str, mistakes: Mistakes) -> None:
+    """Note an extra of a kind that is not installed: the first request is too late to learn it."""
     extra, libraries = getattr(module, "EXTRA", ("", ()))
     if any(find_spec(library) is None for library in libraries):
         mistakes.add(path, f"needs more libraries: pip install 'forwardauth[{extra}]'")

@@ -6,8 +6,9 @@ A reload builds a new one and swaps one reference; a request keeps the one that 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from forwardauth.authn import KINDS
 from forwardauth.authn.building import HEADER_NAME
-from forwardauth.config.authenticators import build_authenticators
+from forwardauth.config.authenticators import build_authenticators, check_extra
 from forwardauth.config.materials import Files, Records
 from forwardauth.config.mistakes import Mistakes, join
 from forwardauth.config.reader import Reader
@@ -84,6 +85,8 @@ def build_snapshot(
     settings: Settings, reader: Reader, mistakes: Mistakes, files: Files, process_key: bytes, records: Records
 ) -> Snapshot | None:
     """The snapshot of these settings, or None when mistakes were noted."""
+    if settings.database is not None:
+        check_extra(KINDS["virtual_key"], "database", mistakes)
     authenticators = build_authenticators(settings, reader, mistakes, files, process_key, records)
     routes = build_routes(settings, authenticators, mistakes)
     dialects = _build_dialects(settings, mistakes)

@@ -20,6 +20,10 @@ COOKIE = b"cookie"
 # RFC 7519 3: a JWT is three base64url parts, and its header, a JSON object, begins with `{"`.
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 # Claude's OAuth tokens, which its clients send beside a gateway's own key.
+# 64 kB of `a&a&…` would be 30 ms of everybody's time; nobody's key stands behind so many.
+_MOST_PARAMETERS = 256
+# Browsers keep some 200 for a site (RFC 6265 6.1 asks for 50); 64 kB of `a;a;…` would be 11 ms.
+_MOST_COOKIES = 1000
 _PROVIDER_PREFIXES = (b"sk-ant-oat",)
 
 
@@ -116,14 +120,11 @@ class PasswordSource:
 
     def find(self, view: RequestView) -> Presented:
         """The password; an unreadable pair is read as one that nobody knows."""
-        value = view.fields.get(AUTHORIZATION)
-        if not value:
-            return None
-        scheme, token = authorization(value)
-        if scheme != b"basic" or not token:
-            return FOREIGN if token else None
-        pair = basic_pair(token)
-        return token if pair is None else pair[1].encode() or None
+        presented = BasicSource().find(view)
+        if presented is None or presented is FOREIGN:
+            return presented
+        pair = basic_pair(presented)
+        return presented if pair is None else pair[1].encode() or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class CookieSource:
     def find(self, view: RequestView) -> Presented:
         """The cookie's value."""
         line = view.fields.get(COOKIE)
-        if not line:
+        if not line or line.count(b";") >= _MOST_COOKIES:
             return None
         values = {value for name, value in cookie_pairs(line) if name == self.cookie and value}
         if len(values) > 1:
@@ -176,6 +177,8 @@ class QuerySource:
     def find(self, view: RequestView) -> Presented:
         """The parameter's value, decoded once."""
         query = view.target.partition(b"?")[2]
+        if query.count(b"&") >= _MOST_PARAMETERS:
+            return None
         values = {_decoded(value) for name, value in _parameters(query) if _decoded(name) == self.parameter and value}
         if len(values) > 1:
             return b"&".join(sorted(values))

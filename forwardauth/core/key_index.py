@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from struct import Struct
 
-from forwardauth.core.keys import ID_LENGTH
 from forwardauth.core.model import Scope
 from forwardauth.core.rate import Limit, parse_limit
 from forwardauth.core.scopes import parse_scopes
@@ -21,7 +20,7 @@ ACTIVE, DISABLED, REVOKED = range(3)
 # 128 bits of an HMAC or SHA-256: nobody finds a second key for one of a million of them.
 _DIGEST_BYTES = 16
 _NEVER = float("inf")
-_HEAD = Struct(f"<dBI{ID_LENGTH}s")
+_HEAD = Struct("<dBI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +71,19 @@ class KeyIndex:
 
     def unpack(self, packed: bytes) -> KeyRecord:
         """What a packed record says."""
-        expires, state, profile, key_id = _HEAD.unpack_from(packed)
-        owner, _, tenant = packed[_HEAD.size :].decode().partition("\0")
+        expires, state, profile = _HEAD.unpack_from(packed)
+        # No database here takes a NUL into a text.
+        key_id, owner, tenant = packed[_HEAD.size :].decode().split("\0")
         ends = None if expires == _NEVER else expires
-        return KeyRecord(key_id.decode(), owner, tenant, ends, state, self._profiles[profile])
+        return KeyRecord(key_id, owner, tenant, ends, state, self._profiles[profile])
 
     def pack(self, rows: Iterable[Row]) -> dict[bytes, bytes]:
         """Rows of the database in the form in which `merge` takes them."""
         return {
             row[0][:_DIGEST_BYTES]: _HEAD.pack(
-                _NEVER if row[4] is None else row[4], row[5], self._profile(row[6], row[7], row[1]), row[1].encode()
+                _NEVER if row[4] is None else row[4], row[5], self._profile(row[6], row[7], row[1])
             )
-            + f"{row[2]}\0{row[3]}".encode()
+            + f"{row[1]}\0{row[2]}\0{row[3]}".encode()
             for row in rows
         }
 

@@ -15,7 +15,9 @@ from forwardauth.core.model import Client, Scope
 from forwardauth.core.reasons import DENIALS, INSUFFICIENT_SCOPE, MODEL_NOT_ALLOWED, Denial
 from forwardauth.core.routes import HostPattern, Place, matches_path
 
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
+METHOD_NAME = re.compile(r"[A-Z][A-Z-]{0,31}")
+"""A method as operators write it."""
+
 _MODEL = re.compile(r"[!-~]{1,128}")
 _LISTS = ("methods", "hosts", "clients", "models")
 _WORDS = {"path": "path", "method": "methods", "host": "hosts", "client": "clients", "model": "models"}
@@ -72,7 +74,7 @@ def make_scope(entry: Mapping[str, Any]) -> Scope:
         raise ScopeError("path", "expected a path that begins with / and has * only at its end")
     lists = {word: tuple(_texts(word, entry[word])) for word in _LISTS if entry.get(word) is not None}
     for index, method in enumerate(lists.get("methods", ())):
-        if not _METHOD.fullmatch(method):
+        if not METHOD_NAME.fullmatch(method):
             raise ScopeError(f"methods[{index}]", f"{method!r} is no method; they are in capitals: GET, POST")
     for index, model in enumerate(lists.get("models", ())):
         if not _MODEL.fullmatch(model):
@@ -123,7 +125,7 @@ def read_scope(words: str) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if word.startswith("/"):
             name, value = "path", word
-        elif not equals and all(_METHOD.fullmatch(method) for method in word.split(",")):
+        elif not equals and all(METHOD_NAME.fullmatch(method) for method in word.split(",")):
             name, value = "method", word
         elif name not in _WORDS or not value:
             raise ScopeError("", f"{word!r} is none of /path, METHOD, {', '.join(f'{known}=' for known in _WORDS)}")

@@ -5,6 +5,7 @@ The page gets the address that was asked for as `rd`, the name by which oauth2-p
 
 from urllib.parse import quote, urlsplit
 
+from forwardauth.core.credentials import without_parameters
 from forwardauth.core.reply import Reply
 from forwardauth.core.routes import DEFAULT_PORTS, Host, Place
 
@@ -38,17 +39,22 @@ def _quality(parameters: list[bytes]) -> float:
     return 1.0
 
 
-def to_login(address: str, scheme: str, place: Place, target: bytes) -> Reply | None:
+def to_login(
+    address: str, scheme: str, place: Place, target: bytes, secrets: frozenset[bytes] = frozenset()
+) -> Reply | None:
     """The redirect to a login address, or None where it would lead to the page that was asked for.
 
-    `target` is the path and query that were asked for. They are handed on as an absolute address, and only to a login
-    page of the same site: any other has no cookie to set for it, and a made-up `Host` would travel there.
+    `target` is the path and query that were asked for, `secrets` the parameters that are left out. It is handed on as
+    an absolute address, and only to a login page of the same site: any other has no cookie to set for it, and a made-up
+    `Host` would travel there.
     """
     login = urlsplit(address)
     if place.host.name == login.hostname and place.path == login.path:
         return None
     if _same_site(place.host.name, login.hostname or ""):
-        asked = _authority(scheme, place.host) + (target if len(target) <= _LONGEST_TARGET else b"/").decode("latin-1")
+        # A secret of the query would stand in the login page's address, and in its log.
+        kept = without_parameters(target, secrets) if len(target) <= _LONGEST_TARGET else b"/"
+        asked = _authority(scheme, place.host) + kept.decode("latin-1")
         address += f"{'&' if login.query else '?'}rd={quote(asked, safe='')}"
     return Reply(302, (("Cache-Control", "no-store"), ("Location", address)))
 

@@ -29,6 +29,9 @@ WRITE_SECONDS = 30.0
 SILENT_SECONDS = 30.0
 """Longer than a million keys take to be read."""
 
+STOP_SECONDS = 5.0
+"""A database that hangs must not keep the service from ending, and its last audit lines from being written."""
+
 COUNTING_SHARE = 0.005
 """Of the time: counting a million keys takes half a second of the core that decides."""
 
@@ -96,10 +99,14 @@ class KeyFollower:
             self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
-        if self._store is not None:
-            await self._write_uses()
-            await self._call(self._store.close)
-        self._thread.shutdown(wait=False)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                if self._store is not None:
+                    await self._write_uses()
+                    await self._call(self._store.close)
+        except TimeoutError:
+            log.warning("the database of keys does not answer: when keys were last used is not written")
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _poll(self) -> None:
         written = time.monotonic()

@@ -75,7 +75,11 @@ def admin_application(operations: Operations, token: str | None, own_host: str) 
         return web.json_response({"lockouts": operations.lockouts()})
 
     async def clear(request: web.Request) -> web.Response:
-        client = (await _asked(request)).get("client")
+        asked = await _asked(request)
+        client = asked.get("client")
+        if "client" in asked and not isinstance(client, str):
+            # Null is no way to say everybody: who names a client means one.
+            raise _bad_request("client: expected text")
         try:
             return web.json_response({"cleared": operations.clear_lockouts(client)})
         except ValueError as mistake:

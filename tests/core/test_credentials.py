@@ -240,3 +240,17 @@ def test_a_target_loses_the_keys_in_its_query_and_nothing_else(target: bytes, le
 def test_no_way_of_writing_it_keeps_a_key_in_a_query(query: str) -> None:
     left = without_parameters(f"/v1?{query}".encode(), frozenset({b"key"})).decode()
     assert "key" not in dict(parse_qsl(left.partition("?")[2], keep_blank_values=True))
+
+
+def test_a_query_of_very_many_parameters_is_not_looked_through() -> None:
+    """Attack: 64 kB of parameters, 30 ms of everybody's time for each request (THREATS 32)."""
+    query = b"&".join([b"%61"] * 255)
+    assert QuerySource(b"key").find(RequestView(target=b"/v1?" + query + b"&key=secret")) == b"secret"
+    assert QuerySource(b"key").find(RequestView(target=b"/v1?" + query + b"&a&key=secret")) is None
+
+
+def test_a_line_of_very_many_cookies_is_not_looked_through() -> None:
+    """Attack: 64 kB of cookies, 11 ms of everybody's time for each request (THREATS 32)."""
+    line = ";".join(["a"] * 999)
+    assert CookieSource(b"key").find(fields(("Cookie", f"{line};key=secret"))) == b"secret"
+    assert CookieSource(b"key").find(fields(("Cookie", f"{line};a;key=secret"))) is None

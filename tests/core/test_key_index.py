@@ -37,6 +37,14 @@ def test_a_record_comes_out_as_it_went_in(
     assert [scope.path for scope in record.profile.scopes] == ["/v1/*"]
 
 
+def test_an_id_of_any_length_is_kept_whole() -> None:
+    index = KeyIndex()
+    index.merge(index.pack([row(b"a" * 32, key_id="short"), row(b"b" * 32, key_id="an id of another program")]))
+    found = [index.find(digest) for digest in (b"a" * 32, b"b" * 32)]
+    ids = [index.unpack(packed).id for packed in found if packed is not None]
+    assert ids == ["short", "an id of another program"]
+
+
 def test_an_unknown_digest_is_nobodys() -> None:
     index = KeyIndex()
     index.merge(index.pack([row(b"a" * 32)]))

@@ -209,3 +209,23 @@ async def test_a_key_that_expires_by_itself_is_counted_so(tmp_path: Path, monkey
     _, row = new_key()
     async with following_in(tmp_path, replace(row, expires=time.time() + 0.5)) as bench:
         await until(lambda: bench.follower.counts["expired"] == 1)
+
+
+async def test_a_database_that_hangs_lets_the_service_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(following, "STOP_SECONDS", 0.1)
+    bench, thawed = Bench(tmp_path), threading.Event()
+    await bench.follower.start()
+    store = bench.follower._store
+    assert store is not None
+    monkeypatch.setattr(store, "note_uses", lambda uses: thawed.wait(10))
+    bench.uses.note("a", 1.0)
+    try:
+        async with asyncio.timeout(5):
+            await bench.follower.stop()
+        assert "does not answer" in caplog.text
+    finally:
+        thawed.set()
+        store.close()
+        bench.other.close()
