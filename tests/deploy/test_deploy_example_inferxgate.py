@@ -87,6 +87,7 @@ class TestTheLifeOfAKey:
     def test_no_key_stands_in_the_database_or_in_a_log(self, site: Deployment, client: Client) -> None:
         key = keys(site, "create", "Production App")["key"]
         assert client.get("/v1/models", bearer(key)).status == 200
+        site.audit(client)
         secret = key.split("_")[1]
         assert len(secret) == 43
         files = [path for path in site.service.folder.rglob("*") if path.is_file()]

@@ -13,6 +13,7 @@ from tests.deploy.rig.deployment import Deploy
 from tests.deploy.rig.docker import compose, labels
 from tests.deploy.rig.files import DEPLOY, fenced
 from tests.deploy.rig.gateways import PLAIN
+from tests.deploy.rig.programs import wait_until
 from tests.deploy.rig.setups import HEADER_TOKEN, TOKEN, basic, token
 
 COMPOSE_FILES = ["traefik/compose.yml", "coolify/compose.yml"]
@@ -92,9 +93,14 @@ def test_no_log_of_a_gateway_holds_a_credential(deploy: Deploy, name: str) -> No
         ("Cookie", "session=sk-cookie"),
     ]
     assert site.client().get("/v1/models?api_key=sk-query-key&key=sk-query-key", *keys).status == 200
-    assert site.client().get("/v1/models?api_key=sk-query-key", ("X-API-Token", "sk-wrong-key")).status == 401
+    assert site.client().get("/v1/embeddings?api_key=sk-query-key", ("X-API-Token", "sk-wrong-key")).status == 401
+
+    def logged() -> bool:
+        log = site.gateway.log
+        return "/v1/models" in log and "/v1/embeddings" in log
+
+    wait_until(logged, f"{name} logs both, which it does when the answers have gone")
     log = site.gateway.log
-    assert "/v1/models" in log
     for secret in (
         TOKEN,
         basic()[1].split()[1],

@@ -655,6 +655,7 @@ class TestTheFiles:
     def test_nor_while_it_serves(self, site: Deployment) -> None:
         client = site.client()
         assert (client.get("/v1/models", token()).status, client.get("/v1/models").status) == (200, 401)
+        wait_until(lambda: site.gateway.log.count(client.source) > 1, "HAProxy logs both")
         assert "WARNING" not in site.gateway.log
         assert "ALERT" not in site.gateway.log
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from .backend import Backend
 from .client import HOST, Client
 from .gateways import Gateway
+from .programs import wait_until
 from .service import Service, Setup
 
 
@@ -61,6 +62,12 @@ class Deployment:
     def client(self) -> Client:
         """Somebody new, with an address that nobody had before."""
         return Client(self.gateway.port, self.sources.next())
+
+    def audit(self, client: Client, lines: int = 1) -> str:
+        """All that the service wrote, as soon as this many lines name the client (it writes them in batches)."""
+        named = f'"client":"{client.source}"'
+        wait_until(lambda: self.service.program.log.count(named) >= lines, f"{lines} audit lines of {client.source}")
+        return self.service.program.log
 
     def logs(self) -> list[tuple[str, str]]:
         """What both programs wrote, the end of it."""
