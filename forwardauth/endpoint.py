@@ -31,8 +31,13 @@ _LONGEST_SHARED_PATH = 256
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """How a decision is answered and recorded. `passes` tells that the reply may carry credentials of the request."""
+    """How the decisions of an endpoint and a place are answered and recorded.
 
+    `passes` tells that the reply may carry credentials of the request.
+    """
+
+    endpoint: "Endpoint"
+    place: Place | None
     reply: Reply
     counter: Counter
     template: Template | None = None
@@ -73,22 +78,21 @@ class Endpoint:
         identity = decision.identity
         if decision.denial is None:
             # Nearly every caller asks for one place after the other; the memo of all costs four looks into cold memory.
-            made = identity.made
-            if made is not None and made[0] is decision.place and made[1] is self:
-                known: Outcome = made[2]
-                return known
+            made: Outcome | None = identity.made
+            if made is not None and made.place is decision.place and made.endpoint is self:
+                return made
         key = (decision.place, decision.denial, identity)
         outcome = self._outcomes.young.get(key) or self._outcomes.get(key)
         if outcome is None:
-            outcome = Outcome(self._reply(view, decision), self._metrics.counter(decision))
             place = decision.place
+            outcome = Outcome(self, place, self._reply(view, decision), self._metrics.counter(decision))
             if place is not None and decision.denial is None:
                 outcome.passes = place.route.pass_credentials != "false" or bool(self.snapshot.credential_cookies)
             if self._is_shared(decision):
                 outcome.template = template_of(view, decision)
                 self._outcomes.put(key, outcome)
         if decision.denial is None and outcome.template is not None:
-            identity.made = (decision.place, self, outcome)
+            identity.made = outcome
         return outcome
 
     def with_credentials(self, reply: Reply, view: RequestView, route: Route) -> Reply:

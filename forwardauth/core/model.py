@@ -99,7 +99,7 @@ class Identity:
     unasked (cookie, Basic, network). `record` is the public id of a key of the database whose last use is kept, `noted`
     when it was noted last (seconds since 1970). A merged identity has its `parts`; `limits` are the rate limits of all
     of them, with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`. `made` is
-    where an endpoint keeps what it made of it last: the place, the endpoint, and how the decision is answered.
+    where an endpoint keeps how it answered the last decision about it.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ class Identity:
     scopes: tuple[Scope, ...] = ()
     record: str = ""
     noted: float = field(init=False, default=0.0)
-    made: tuple[object, object, Any] | None = field(init=False, default=None, repr=False)
+    made: Any = field(init=False, default=None, repr=False)
     parts: tuple["Identity", ...] = ()
     limits: Limits = field(init=False, default=())
     scoped: bool = field(init=False, default=False)

@@ -6,6 +6,7 @@ throughput.
 """
 
 import secrets
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,7 +104,7 @@ def template_of(view: RequestView, decision: Decision) -> Template:
     mark = msgspec.Raw(f'"{_MARK}"'.encode())
     line = line_of((0.0, 0.0, view, decision, None, None))
     gaps = msgspec.structs.replace(line, time=mark, client=mark, request_id=mark, duration_us=mark)
-    before, client, request_id, duration, after = _ENCODE(gaps).decode().split(f'"{_MARK}"')
+    before, client, request_id, duration, after = map(sys.intern, _ENCODE(gaps).decode().split(f'"{_MARK}"'))
     return before, client, request_id, duration, after
 
 
