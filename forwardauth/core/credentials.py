@@ -19,11 +19,11 @@ COOKIE = b"cookie"
 
 # RFC 7519 3: a JWT is three base64url parts, and its header, a JSON object, begins with `{"`.
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-# Claude's OAuth tokens, which its clients send beside a gateway's own key.
 # 64 kB of `a&a&…` would be 30 ms of everybody's time; nobody's key stands behind so many.
 _MOST_PARAMETERS = 256
 # Browsers keep some 200 for a site (RFC 6265 6.1 asks for 50); 64 kB of `a;a;…` would be 11 ms.
 _MOST_COOKIES = 1000
+# Claude's OAuth tokens, which its clients send beside a gateway's own key.
 _PROVIDER_PREFIXES = (b"sk-ant-oat",)
 
 

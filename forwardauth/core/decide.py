@@ -4,7 +4,6 @@
 a Need for a fact that it must have first. An exception in here is a fault, and a fault denies.
 """
 
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from forwardauth.core.model import (
     KeyUsed,
     Need,
     Now,
+    Record,
     Rejected,
     RequestView,
     Reserved,
@@ -76,8 +76,7 @@ class Rules(Protocol):
     require_auth: bool
 
 
-@dataclass(slots=True, eq=False)
-class Decision:
+class Decision(Record):
     """The answer, and what it was about. `denial` is None on allow.
 
     `station` is the check that answered. `retry_after` is in seconds; `limit` the tightest rate limit with its `scope`
