@@ -5,11 +5,14 @@ apart, so a name that is equal to a protected one once every character that is n
 """
 
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import Final, Literal
 
 from forwardauth.core.memo import Memo
-from forwardauth.core.model import RequestView
+from forwardauth.core.model import Headers, RequestView
 
 
 class _Mark(Enum):
@@ -26,6 +29,8 @@ METHOD_OVERRIDE = b"method-override"
 _NO_LETTER_OR_DIGIT = re.compile(rb"[^a-z0-9]+")
 _MEMO_KEY_BYTES = 64
 _MEMO_SIZE = 4096
+_SHAPE_BYTES = 1024
+_SHAPES = 64
 
 # Read for their meaning on every endpoint. Origin and Sec-Fetch-Site tell a foreign page (Fetch, 3.1 and W3C Fetch
 # Metadata); Sec-WebSocket-Key survives at Traefik and nginx, which drop Upgrade from the subrequest.
@@ -64,6 +69,14 @@ def folded(name: bytes) -> bytes:
     return _NO_LETTER_OR_DIGIT.sub(b"", name.lower())
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Names in one order: the fields that are wanted of them, and what picks the values of these."""
+
+    fields: tuple[bytes, ...]
+    pick: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+
+
 class HeaderNames:
     """The names of one endpoint in one configuration, and a bounded memo of what every raw name is.
 
@@ -72,7 +85,7 @@ class HeaderNames:
     even under their own name. All in lower case.
     """
 
-    __slots__ = ("_banned", "_memo", "_overrides", "_protected", "_wanted", "credentials")
+    __slots__ = ("_banned", "_memo", "_overrides", "_protected", "_shapes", "_wanted", "credentials")
 
     def __init__(
         self,
@@ -87,6 +100,7 @@ class HeaderNames:
         self._protected = {folded(name): name for name in gateway | credentials | protected | banned}
         self._overrides = frozenset(map(folded, _METHOD_OVERRIDES))
         self._memo: Memo[bytes, Kind] = Memo(_MEMO_SIZE)
+        self._shapes: Memo[tuple[bytes, ...], _Shape] = Memo(_SHAPES)
 
     def kind(self, name: bytes) -> Kind:
         """What a raw header name is: the lower-case name that is wanted, IGNORED or LOOKALIKE."""
@@ -109,8 +123,28 @@ class HeaderNames:
             return LOOKALIKE
         return IGNORED
 
-    def read(self, headers: list[tuple[bytes, bytes]], view: RequestView) -> None:
+    def read(self, headers: Headers, view: RequestView) -> None:
         """Sort a subrequest's headers into a view: wanted fields, repeated credentials, a look-alike, a fault."""
+        if isinstance(headers, list):
+            self._sort(headers, view)
+            return
+        shape = self._shapes.young.get(headers.names) or self._shapes.get(headers.names)
+        if shape is None:
+            self._sort(zip(headers.names, headers.values, strict=True), view)
+            self._note(headers.names, view)
+        else:
+            view.fields = dict(zip(shape.fields, shape.pick(headers.values), strict=True))
+
+    def _note(self, names: tuple[bytes, ...], view: RequestView) -> None:
+        """Remember what names in this order are, where nothing but the values is left to look at."""
+        faultless = view.lookalike is None and view.repeated is None and view.unreadable is None
+        wanted = [(place, kind) for place, kind in enumerate(map(self.kind, names)) if isinstance(kind, bytes)]
+        # Of names that may repeat only the first is read.
+        if faultless and len(wanted) == len(view.fields) > 1 and sum(map(len, names)) <= _SHAPE_BYTES:
+            places, fields = zip(*wanted, strict=True)
+            self._shapes.put(names, _Shape(fields, itemgetter(*places)))
+
+    def _sort(self, headers: Iterable[tuple[bytes, bytes]], view: RequestView) -> None:
         fields = view.fields
         remembered = self._memo.young
         for name, value in headers:

@@ -30,6 +30,17 @@ class Now(Record):
     monotonic: float
 
 
+class Shaped(Record):
+    """Headers whose names came before in this order; `names` is one object for all of them."""
+
+    names: tuple[bytes, ...]
+    values: tuple[bytes, ...]
+
+
+Headers = list[tuple[bytes, bytes]] | Shaped
+"""Names and values in the order in which they were sent."""
+
+
 class Subrequest(Record):
     """What a gateway asked, as the server read it: nothing interpreted.
 
@@ -39,7 +50,7 @@ class Subrequest(Record):
 
     method: bytes
     target: bytes
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
     peer: str | None
     read: "tuple[object, RequestView] | None" = None
 

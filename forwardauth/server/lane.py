@@ -140,11 +140,11 @@ class Connection(asyncio.Protocol):
         """Bytes of the gateway."""
         if self._ended:
             return
-        messages = self._lane.messages
-        if self._reading or self._answering or not messages.looks():
+        if self._reading or self._answering:
             self._parse(data)
             return
-        subrequest = messages.get(self._peer, data)
+        messages = self._lane.messages
+        subrequest = messages.read(self._peer, data)
         if subrequest is not None:
             self._last_tick = self._lane.tick
             self._decide(subrequest, close=False)
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._whole = None
         self._parse(data)
         if self._whole is not None and self._completed == 1 and not self._reading:
-            messages.note(self._peer, data, self._whole)
+            messages.note(self._peer, data, self._whole, self._lane.tick)
 
     def _parse(self, data: bytes) -> None:
         """Give bytes to the parser, and answer what they complete."""

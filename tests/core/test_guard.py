@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwardauth.core.guard import IGNORED, LOOKALIKE, folded
+from forwardauth.core.model import RequestView, Shaped
 from tests.building import Bench, word
 
 CONFIGURATION = """
@@ -133,3 +134,26 @@ def test_a_method_override_is_a_400_where_methods_decide(name: str, method: str,
 def test_remembering_names_changes_none(names: list[bytes]) -> None:
     fresh = Bench(CONFIGURATION).snapshot.header_names["traefik"].kind
     assert [KIND(name) for name in names] == [fresh(name) for name in names]
+
+
+NAMES = [b"Host", b"X-API-Token", b"x-api-token", b"Accept", b"accept", b"X-Odd", b"Cookie", b"X_Auth_User", b"Origin"]
+
+
+@given(
+    st.lists(st.sampled_from(NAMES) | st.binary(min_size=1, max_size=20), max_size=12), st.lists(st.binary(max_size=5))
+)
+def test_names_that_came_before_in_this_order_are_sorted_as_they_were(names: list[bytes], more: list[bytes]) -> None:
+    headers = BENCH.snapshot.header_names["traefik"]
+    for values in (names, more):
+        filled = tuple((values * (len(names) + 1))[: len(names)]) if values else (b"",) * len(names)
+        views = RequestView(), RequestView(), RequestView()
+        headers.read(list(zip(names, filled, strict=True)), views[0])
+        headers.read(Shaped(tuple(names), filled), views[1])
+        headers.read(Shaped(tuple(names), filled), views[2])
+        for view in views[1:]:
+            assert (view.fields, view.repeated, view.lookalike, view.unreadable) == (
+                views[0].fields,
+                views[0].repeated,
+                views[0].lookalike,
+                views[0].unreadable,
+            )

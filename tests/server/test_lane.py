@@ -475,7 +475,7 @@ class TestMessagesThatComeAgain:
         assert len(lane.messages) <= 1024
         for _ in range(3):
             connection.data_received(GET.replace(b"x=1", b"x=" + b"1" * 5000))
-        assert lane.messages.get("127.0.0.1", GET.replace(b"x=1", b"x=" + b"1" * 5000)) is None
+        assert lane.messages.read("127.0.0.1", GET.replace(b"x=1", b"x=" + b"1" * 5000)) is None
 
     async def test_one_that_waits_holds_the_next_one_back(self) -> None:
         slow = Slow()
