@@ -14,7 +14,6 @@ from forwardauth.core.decide import SETTLED, Decision, decide
 from forwardauth.core.key_index import Uses
 from forwardauth.core.lockout import Known, Lockout
 from forwardauth.core.model import (
-    Charged,
     Event,
     Facts,
     Failed,
@@ -110,9 +109,7 @@ class Service:
     def apply(self, events: tuple[Event, ...], now: float) -> None:
         """Do to the tables what a decision says; in the same callback as the decision."""
         for event in events:
-            if isinstance(event, Charged):
-                self.rates.charge(event.charges, now)
-            elif isinstance(event, Succeeded):
+            if isinstance(event, Succeeded):
                 self.known.note(event.client.key, event.fingerprint, now)
                 event.client.known, event.client.known_at = event.fingerprint, now
                 if self.snapshot.settings.lockout.reset_on_success:
@@ -192,6 +189,8 @@ class Service:
     def _finish(self, endpoint: Endpoint, view: RequestView, decision: Decision, began: Now) -> Reply:
         """Apply the events, tell telemetry, and answer: all in the callback that decided."""
         ended = time.monotonic()
+        if decision.charges:
+            self.rates.charge(decision.charges, ended)
         if decision.events:
             self.apply(decision.events, ended)
         outcome = endpoint.outcome(view, decision)

@@ -163,6 +163,7 @@ class Bench:
         while True:
             outcome = decide(view, self.snapshot, tables, WithFresh(fresh, self.facts), self.clock.now())
             if isinstance(outcome, Decision):
+                self.service.rates.charge(outcome.charges, self.clock.monotonic)
                 self.service.apply(outcome.events, self.clock.monotonic)
                 return outcome
             self.service.apply(outcome.events, self.clock.monotonic)

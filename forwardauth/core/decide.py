@@ -1,9 +1,10 @@
 """THE PAGE TO READ FIRST: the steps of a decision, top to bottom, in the only order there is.
 
-`decide` reads and changes nothing: what a decision does to the tables travels in its events. It answers a Decision, or
-a Need for a fact that it must have first. An exception in here is a fault, and a fault denies.
+`decide` reads and changes nothing: what a decision does to the tables travels in its events and charges. It answers a
+Decision, or a Need for a fact that it must have first. An exception in here is a fault, and a fault denies.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -13,7 +14,6 @@ from forwardauth.core.guard import METHOD_OVERRIDE
 from forwardauth.core.lockout import FRESH_SECONDS, KNOWN_SECONDS
 from forwardauth.core.model import (
     ANONYMOUS,
-    Charged,
     Client,
     Event,
     Facts,
@@ -29,7 +29,7 @@ from forwardauth.core.model import (
     Succeeded,
     Tables,
 )
-from forwardauth.core.rate import Limit, Limits
+from forwardauth.core.rate import Charge, Limit, Limits
 from forwardauth.core.reasons import (
     AMBIGUOUS_CREDENTIALS,
     CROSS_SITE,
@@ -79,7 +79,8 @@ class Rules(Protocol):
 class Decision(Record):
     """The answer, and what it was about. `denial` is None on allow.
 
-    `station` is the check that answered. `retry_after` is in seconds; `limit` the tightest rate limit with its `scope`
+    `station` is the check that answered. `events` happen to the tables, and `charges` to the rates: apart from them,
+    because nearly every request has some. `retry_after` is in seconds; `limit` the tightest rate limit with its `scope`
     (`credential`, `route` or `client`).
     """
 
@@ -89,6 +90,7 @@ class Decision(Record):
     client: Client | None = None
     identity: Identity = ANONYMOUS
     events: tuple[Event, ...] = ()
+    charges: Sequence[Charge] = ()
     retry_after: float = 0.0
     limit: Limit | None = None
     limit_scope: str = ""
@@ -251,10 +253,10 @@ def _within_rates(
         return Decision(station, None, place, client, identity, events)
     charges, wait, tightest = tables.rates.price(limits, now.monotonic)
     if tightest is None:
-        return Decision(station, None, place, client, identity, (*events, Charged(charges)))
+        return Decision(station, None, place, client, identity, events, charges)
     _, limit, scope = tightest
     # A right credential is known from here on, even if it comes too often.
-    return Decision("rates", DENIALS[RATE_LIMITED], place, client, identity, events, wait, limit, scope)
+    return Decision("rates", DENIALS[RATE_LIMITED], place, client, identity, events, (), wait, limit, scope)
 
 
 def _with_route(route: Route, client: Client, identity: Identity) -> Limits:

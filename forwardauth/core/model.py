@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from forwardauth.core.rate import Charge, Limit, Limits, RateTable
+from forwardauth.core.rate import Limit, Limits, RateTable
 from forwardauth.core.reasons import Denial
 
 
@@ -185,12 +185,6 @@ class Succeeded(Record):
     keys: tuple[tuple[bytes, int], ...]
 
 
-class Charged(Record):
-    """What an allowed request costs of its rate limits."""
-
-    charges: list[Charge]
-
-
 class KeyUsed(Record):
     """The key of an identity was allowed at `wall` (seconds since 1970)."""
 
@@ -198,7 +192,7 @@ class KeyUsed(Record):
     wall: float
 
 
-Event = Reserved | Failed | Succeeded | Charged | KeyUsed
+Event = Reserved | Failed | Succeeded | KeyUsed
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ when the bucket would be empty again. It needs no timer and no window edges.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -80,7 +81,7 @@ class RateTable:
                 longest, tightest = wait, entry
         return charges, longest, tightest
 
-    def charge(self, charges: list[Charge], now: float) -> None:
+    def charge(self, charges: Sequence[Charge], now: float) -> None:
         """Take what `price` said."""
         arrivals = self._arrivals
         for key, arrival in charges:
