@@ -1,4 +1,4 @@
-"""The decision lane: one connection of a gateway, parsed by httptools and answered in the socket's own callback.
+"""The decision lane: connections of gateways, parsed by httptools and answered in the turn in which they asked.
 
 It decides when a request's headers are complete and never reads a body. A request that announces one is answered, the
 connection ends, and nothing behind its headers is parsed: on a kept connection an attacker's body would be read as the
@@ -27,7 +27,7 @@ from forwardauth.doors import (
     Answerer,
 )
 from forwardauth.server.messages import Messages
-from forwardauth.server.outbox import Outbox
+from forwardauth.server.turn import Turn
 from forwardauth.server.wire import kept, render
 
 log = logging.getLogger("forwardauth.server")
@@ -50,7 +50,7 @@ class Lane:
         self.max_connections = max_connections
         self.connections: set[Connection] = set()
         self.messages = Messages()
-        self.outbox = Outbox()
+        self.turn = Turn()
         self.tasks: set[asyncio.Task[None]] = set()
         self.tick = 0
         self.draining = False
@@ -59,7 +59,7 @@ class Lane:
     def start(self) -> None:
         """Begin to look for slow and resting connections, once a second."""
         loop = asyncio.get_running_loop()
-        self.outbox.call_soon = loop.call_soon
+        self.turn.call_soon = loop.call_soon
         self._timer = loop.call_later(1.0, self._sweep)
 
     def stop(self) -> None:
@@ -74,18 +74,18 @@ class Lane:
     async def drain(self, seconds: float) -> None:
         """Let the requests in flight be answered, at most `seconds`, then end every connection."""
         self.draining = True
-        self.outbox.flush()
+        self.turn.end()
         for connection in list(self.connections):
             connection.drain()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=seconds)
-        self.outbox.flush()
+        self.turn.end()
         for connection in list(self.connections):
             connection.abort()
 
     def _sweep(self) -> None:
         self.tick += 1
-        self.outbox.flush()
+        self.turn.end()
         for connection in list(self.connections):
             connection.check_time()
         self.start()
@@ -138,6 +138,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the gateway."""
+        self._lane.turn.receive(self, data)
+
+    def read(self, data: bytes) -> None:
+        """Answer what these bytes complete; the turn calls it when everybody's bytes are there."""
         if self._ended:
             return
         if self._reading or self._answering:
@@ -185,7 +189,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The gateway ended its side: what waits is still answered."""
-        self._lane.outbox.flush()
+        self._lane.turn.end()
         if not self._answering and self._transport is not None:
             self._ended = True
             return False
@@ -299,10 +303,10 @@ class Connection(asyncio.Protocol):
             return
         close = close or self._lane.draining
         if close or subrequest.method == b"HEAD":
-            self._lane.outbox.flush()
+            self._lane.turn.write()
             self._transport.write(render(reply, close=close, head=subrequest.method == b"HEAD"))
         else:
-            self._lane.outbox.put(self._transport, reply.wire or kept(reply))
+            self._lane.turn.put(self._transport, reply.wire or kept(reply))
         if close:
             self._ended = True
             self._later.clear()
@@ -311,7 +315,7 @@ class Connection(asyncio.Protocol):
     def _end_with(self, reply: Reply) -> None:
         """Answer what cannot be read, and end; answers that still wait come first, so they are given up."""
         self._ended = True
-        self._lane.outbox.flush()
+        self._lane.turn.write()
         if not self._answering and not self._transport.is_closing():
             self._transport.write(render(reply, close=True))
         self._later.clear()

@@ -1,10 +1,11 @@
-"""Answers of one turn of the loop leave together, in order, and none is lost where a connection ends."""
+"""What comes in one turn of the loop is answered together, in order, and nothing is lost where a connection ends."""
 
 from collections.abc import Callable
 
 import pytest
 
 from forwardauth.server.lane import Connection, Lane
+from forwardauth.server.turn import MOST_RECEIVED
 from tests.server.transport import Recorder, Transport, connect
 
 ASK = b"GET /verify/traefik HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -33,17 +34,23 @@ def turn() -> Turn:
 
 
 @pytest.fixture
-def lane(turn: Turn) -> Lane:
-    lane = Lane(Recorder(), 10)
-    lane.outbox.call_soon = turn.call_soon
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def lane(turn: Turn, recorder: Recorder) -> Lane:
+    lane = Lane(recorder, 100)
+    lane.turn.call_soon = turn.call_soon
     return lane
 
 
-def test_answers_leave_when_everybody_was_read(lane: Lane, turn: Turn) -> None:
+def test_everybody_is_received_then_decided_then_answered(lane: Lane, turn: Turn, recorder: Recorder) -> None:
     pairs = [connect(lane) for _ in range(3)]
     for connection, transport in pairs:
         connection.data_received(ASK)
         assert transport.written == b""
+    assert recorder.asked == []
     assert len(turn.calls) == 1
     turn.end()
     assert [transport.statuses for _, transport in pairs] == [[200]] * 3
@@ -73,9 +80,55 @@ def test_what_was_answered_before_the_end_comes_before_it(
     connection, transport = connect(lane)
     connection.data_received(ASK)
     ending(connection)
-    assert transport.statuses == statuses
     turn.end()
     assert transport.statuses == statuses
+    assert transport.closed or statuses == [200]
+
+
+def test_a_question_before_the_end_of_the_clients_side_is_answered_at_once(lane: Lane) -> None:
+    connection, transport = connect(lane)
+    connection.data_received(ASK)
+    assert connection.eof_received() is False
+    assert transport.statuses == [200]
+
+
+def test_a_question_of_a_connection_that_is_lost_is_not_decided(lane: Lane, turn: Turn, recorder: Recorder) -> None:
+    connection, transport = connect(lane)
+    connection.data_received(ASK)
+    transport.abort()
+    connection.connection_lost(None)
+    turn.end()
+    assert recorder.asked == []
+
+
+def test_a_turn_without_an_end_is_ended_by_what_it_collects(lane: Lane, turn: Turn) -> None:
+    """Attack: packets on all connections in one turn, to have them all kept (THREATS 32)."""
+    pairs = [connect(lane) for _ in range(MOST_RECEIVED + 1)]
+    for connection, _ in pairs:
+        connection.data_received(ASK)
+    assert [transport.statuses for _, transport in pairs] == [[200]] * MOST_RECEIVED + [[]]
+    turn.end()
+    turn.end()
+    assert pairs[-1][1].statuses == [200]
+
+
+def test_a_connection_that_cannot_be_read_takes_no_answer_from_another(
+    lane: Lane, turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, broken), (second, other) = connect(lane), connect(lane)
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(first, "read", fail)
+    first.data_received(ASK)
+    second.data_received(ASK)
+    turn.end()
+    assert (broken.aborted, broken.written) == (True, b"")
+    assert other.statuses == [200]
+    second.data_received(ASK)
+    turn.end()
+    assert other.statuses == [200, 200]
 
 
 def test_a_connection_that_went_away_gets_nothing(lane: Lane, turn: Turn) -> None:
@@ -105,7 +158,7 @@ def test_a_broken_connection_takes_no_answer_from_another(
 
 async def test_a_drain_loses_no_answer(turn: Turn) -> None:
     lane = Lane(Recorder(), 10)
-    lane.outbox.call_soon = turn.call_soon
+    lane.turn.call_soon = turn.call_soon
     connection, transport = connect(lane)
     connection.data_received(ASK)
     await lane.drain(1)
