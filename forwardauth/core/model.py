@@ -36,6 +36,10 @@ class Shaped(Record):
     names: tuple[bytes, ...]
     values: tuple[bytes, ...]
 
+    def __repr__(self) -> str:
+        """Without the values, which may be secrets."""
+        return f"Shaped(names={self.names!r})"
+
 
 Headers = list[tuple[bytes, bytes]] | Shaped
 """Names and values in the order in which they were sent."""

@@ -44,6 +44,7 @@ from tests.attacks.gate import (
 )
 from tests.building import configuration
 from tests.fuzz import seeds
+from tests.server.shaping import ASKED, OTHER, same, taught
 from tests.server.transport import Transport, connected
 
 
@@ -123,6 +124,16 @@ def lane(data: bytes) -> None:
 
 def _parts(stream: bytes, size: int) -> list[bytes]:
     return [stream[at : at + size] for at in range(0, len(stream), size)]
+
+
+# The same lane, once it knows the shape of what it was asked.
+
+TAUGHT = taught()
+
+
+def shape(data: bytes) -> None:
+    """A lane that knows a message's shape does with any bytes what a lane does that knows none."""
+    same(data, *TAUGHT)
 
 
 # The verdict: headers of a client, and values of the gateway, in every dialect.
@@ -308,6 +319,7 @@ def htpasswd(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "lane": Target(lane, seeds.STREAMS, seeds.HTTP),
+    "shape": Target(shape, [ASKED, OTHER], seeds.HTTP),
     "verdict": Target(verdict, seeds.HEADERS, seeds.NAMES),
     "path": Target(path, seeds.PATHS, seeds.ESCAPES),
     "host": Target(host, seeds.HOSTS, seeds.HOST_MARKS),
