@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         self._completed = 0
         self._whole = None
         self._parse(data)
-        if self._whole is not None and self._completed == 1 and not self._reading:
+        if self._whole is not None and self._completed == 1 and not self._reading and not self._ended:
             messages.note(self._peer, data, self._whole, self._lane.tick)
 
     def _parse(self, data: bytes) -> None:

@@ -8,6 +8,7 @@ from tests.attacks.test_operators_files import USERS as WHOLE_USERS
 from tests.attacks.test_smuggling import FRAMINGS, announced, with_lines
 from tests.attacks.test_speaking_as_the_gateway import JOINED, NO_OPEN_HOSTS
 from tests.attacks.test_spelling import DOTS, ODD
+from tests.server.shaping import ASKED, OTHER
 
 
 def words(text: str) -> list[bytes]:
@@ -20,6 +21,9 @@ _UPGRADE = with_lines(_MESSAGES[0], b"Connection: Upgrade", b"Upgrade: websocket
 _BODIES = [with_lines(_MESSAGES[0], *lines) + body for lines, body in announced(_MESSAGES[1]).values()]
 _HEADS = [with_lines(_MESSAGES[0], *lines) for lines in FRAMINGS.values()]
 _STREAMS = [*_MESSAGES[:3], b"".join(_MESSAGES), *_BODIES, *_HEADS, _UPGRADE * 2]
+
+SHAPED = [ASKED, OTHER, ASKED + with_lines(OTHER, b"Content-Length: 01") + b"hello"]
+"""Messages of one shape; the last was once remembered as its first request alone."""
 
 STREAMS = [bytes((size,)) + each for size in (0, 5) for each in _STREAMS]
 """A size of packets, and what comes in them."""

@@ -44,7 +44,7 @@ from tests.attacks.gate import (
 )
 from tests.building import configuration
 from tests.fuzz import seeds
-from tests.server.shaping import ASKED, OTHER, same, taught
+from tests.server.shaping import same, taught
 from tests.server.transport import Transport, connected
 
 
@@ -319,7 +319,7 @@ def htpasswd(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "lane": Target(lane, seeds.STREAMS, seeds.HTTP),
-    "shape": Target(shape, [ASKED, OTHER], seeds.HTTP),
+    "shape": Target(shape, seeds.SHAPED, seeds.HTTP),
     "verdict": Target(verdict, seeds.HEADERS, seeds.NAMES),
     "path": Target(path, seeds.PATHS, seeds.ESCAPES),
     "host": Target(host, seeds.HOSTS, seeds.HOST_MARKS),

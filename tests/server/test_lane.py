@@ -443,6 +443,33 @@ class TestMessagesThatComeAgain:
             connection.data_received(message)
             assert transport.closed
 
+    @pytest.mark.parametrize(
+        "behind",
+        [
+            GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"),
+            GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"),
+            GET.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            b"nonsense\r\n\r\n",
+        ],
+        ids=["a body", "a body that comes later", "chunks", "nonsense"],
+    )
+    def test_one_with_something_behind_it_that_ends_the_connection_ends_it_each_time(self, behind: bytes) -> None:
+        """Attack: have the packet remembered as its first request, so that the next answer is taken for another's.
+
+        (THREATS 41)
+        """
+        recorder = Recorder()
+        lane = Lane(recorder, 10)
+        said = []
+        for _ in range(4):
+            connection, transport = connect(lane)
+            connection.data_received(GET + behind)
+            assert transport.closed
+            said.append(transport.statuses)
+            connection.connection_lost(None)
+        assert said == [said[0]] * 4
+        assert len(said[0]) == 2
+
     def test_a_part_that_looks_like_a_whole_message_is_still_a_part(self) -> None:
         """Bytes that are known as a request stand inside another one's header."""
         recorder = Recorder()
