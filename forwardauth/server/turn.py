@@ -54,16 +54,11 @@ class Turn:
     def end(self) -> None:
         """Read and write what is there, now: at the end of the turn, or because a connection ends."""
         self._is_due = True
-        received, self._received = self._received, []
-        for connection, data in received:
-            try:
-                connection.read(data)
-            except Exception:
-                # The others of this turn must not wait for ever because one connection is broken.
-                log.exception("a connection ends")
-                connection.abort()
-        self.write()
-        self._is_due = False
+        try:
+            self._read()
+            self.write()
+        finally:
+            self._is_due = False
 
     def write(self) -> None:
         """Write the answers that are there: nothing may be written to a connection before them."""
@@ -75,6 +70,16 @@ class Turn:
             except Exception:
                 log.exception("an answer could not be written")
                 transport.abort()
+
+    def _read(self) -> None:
+        received, self._received = self._received, []
+        for connection, data in received:
+            try:
+                connection.read(data)
+            except Exception:
+                # The others of this turn must not wait for ever because one connection is broken.
+                log.exception("a connection ends")
+                connection.abort()
 
     def _plan(self) -> None:
         if self.call_soon is None:

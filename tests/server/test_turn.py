@@ -131,6 +131,24 @@ def test_a_connection_that_cannot_be_read_takes_no_answer_from_another(
     assert other.statuses == [200, 200]
 
 
+def test_a_connection_that_cannot_even_be_ended_does_not_stop_the_next_turn(
+    lane: Lane, turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, _), (second, other) = connect(lane), connect(lane)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(first, "read", fail)
+    monkeypatch.setattr(first, "abort", fail)
+    first.data_received(ASK)
+    with pytest.raises(RuntimeError):
+        turn.end()
+    second.data_received(ASK)
+    turn.end()
+    assert other.statuses == [200]
+
+
 def test_a_connection_that_went_away_gets_nothing(lane: Lane, turn: Turn) -> None:
     (gone, closed), (_, other) = connect(lane), connect(lane)
     gone.data_received(ASK)
