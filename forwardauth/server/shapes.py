@@ -13,8 +13,8 @@ from forwardauth.core.memo import Memo
 from forwardauth.core.model import Record, Shaped, Subrequest
 
 _LONGEST_MESSAGE = 4096
-_MOST_NAMES = 64
-_NAMES_BYTES = 1024
+_MOST_HEADERS = 64
+_LITERAL_BYTES = 1024
 _MOST_SHAPES = 8
 _SEEN_BEFORE = 16
 
@@ -34,7 +34,7 @@ class _Shape(Record):
 
 
 class Shapes:
-    """The shapes that come most, at most 8. A stranger chooses names, and to learn a shape costs 0.6 ms.
+    """The shapes that come most, at most 8. A stranger chooses names, and to learn a shape costs up to 3 ms.
 
     So one is learned when it came 16 times, one a second at most, and takes the place of the one that came least.
     """
@@ -63,10 +63,13 @@ class Shapes:
     def note(self, data: bytes, subrequest: Subrequest, second: int) -> None:
         """Learn the shape of a whole message that the parser read, if it came often; `second` is any clock's."""
         headers = subrequest.headers
-        if second == self._learned or not isinstance(headers, list) or len(headers) > _MOST_NAMES:
+        if len(data) > _LONGEST_MESSAGE or second == self._learned:
+            return
+        if not isinstance(headers, list) or len(headers) > _MOST_HEADERS:
             return
         names = tuple(name for name, _ in headers)
-        if sum(map(len, names)) > _NAMES_BYTES:
+        framing = (len(value) for name, value in headers if name.lower() in _FRAMING)
+        if sum(map(len, names)) + sum(framing) > _LITERAL_BYTES:
             return
         seen = (self._seen.get((subrequest.method, *names)) or 0) + 1
         self._seen.put((subrequest.method, *names), seen)

@@ -145,6 +145,26 @@ def test_a_shape_that_cannot_be_read_takes_nobodys_place() -> None:
     assert len(lane.messages.shapes) == 1
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(b"Proxy-Connection: " + b"x" * 2000, id="a long value that would stand in the expression"),
+        pytest.param(b"X-Long: " + b"x" * 5000, id="a message that is never read by its shape"),
+        pytest.param(b"\r\n".join(b"X-%d: 1" % number for number in range(70)), id="many names"),
+        pytest.param(b"X-" + b"x" * 1100 + b": 1", id="a long name"),
+    ],
+)
+def test_a_large_shape_is_not_learnt(more: bytes) -> None:
+    """Attack: expressions without end, in time and in memory (THREATS 32)."""
+    lane, _ = taught()
+    connection, transport = connect(lane)
+    for second in range(1, 3 * OFTEN):
+        lane.tick = second
+        connection.data_received(ASKED.replace(b"Accept", b"%s\r\nAccept" % more).replace(b"x=1", b"x=%d" % second))
+    assert not transport.closed
+    assert len(lane.messages.shapes) == 1
+
+
 def test_messages_that_end_the_connection_teach_nothing() -> None:
     recorder = Recorder()
     lane = Lane(recorder, 1000)
