@@ -81,30 +81,24 @@ class Service:
 
         At once where memory answers, an awaitable where the world must be asked. Raises nothing.
         """
-        endpoint = self._endpoints.get(subrequest.target)
-        if endpoint is not None:
-            return self.verdict(endpoint, subrequest)
-        path = subrequest.target.partition(b"?")[0]
-        endpoint = self._endpoints.get(path)
-        if endpoint is not None:
-            return self.verdict(endpoint, subrequest)
-        for tree in self._trees:
-            if path.startswith(tree.path):
-                return self.verdict(tree, subrequest)
-        return HEALTHY if path == b"/health" else NOT_FOUND
-
-    def verdict(self, endpoint: Endpoint, subrequest: Subrequest) -> Reply | Awaitable[Reply]:
-        """The reply to a gateway's question."""
+        endpoint = self._endpoints.get(subrequest.target) or self._endpoint(subrequest.target)
+        if endpoint is None:
+            return HEALTHY if subrequest.target.partition(b"?")[0] == b"/health" else NOT_FOUND
         now = _now()
         view = UNREAD
         try:
             view = endpoint.read(subrequest)
             outcome = decide(view, endpoint.snapshot, self.tables, self.facts, now)
-            if isinstance(outcome, Need):
-                return self._answer_later(endpoint, view, outcome, now)
-            return self._finish(endpoint, view, outcome, now)
+            if isinstance(outcome, Decision):
+                return self._finish(endpoint, view, outcome, now)
+            return self._answer_later(endpoint, view, outcome, now)
         except Exception:
             return self._fault(endpoint, view, now)
+
+    def _endpoint(self, target: bytes) -> Endpoint | None:
+        """Whose target this is: a query is nobody's business, and one gateway asks below its path."""
+        path = target.partition(b"?")[0]
+        return self._endpoints.get(path) or next((tree for tree in self._trees if path.startswith(tree.path)), None)
 
     def apply(self, events: tuple[Event, ...], now: float) -> None:
         """Do to the tables what a decision says; in the same callback as the decision."""
@@ -199,7 +193,9 @@ class Service:
             reply = endpoint.with_credentials(reply, view, decision.place.route)
         seconds = ended - began.monotonic
         self._metrics.count(outcome.counter, seconds)
-        self._audit.add((began.wall + seconds, seconds, view, decision, endpoint.gateway_user(view), outcome.template))
+        # A template tells that there is no such user: each one is a line of its own.
+        user = None if outcome.template is not None else endpoint.gateway_user(view)
+        self._audit.add((began.wall + seconds, seconds, view, decision, user, outcome.template))
         return reply
 
     def _fault(self, endpoint: Endpoint, view: RequestView, began: Now) -> Reply:

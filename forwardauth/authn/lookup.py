@@ -77,7 +77,7 @@ class Lookup:
                 continue
             if self.format is not None and self.format.mistyped(value):
                 return Rejected(self.words.invalid, value)
-            entry = find(digest(value))
+            entry = find(_digest(view, value))
             if entry is None:
                 if self.format is not None and self.format.matches(value):
                     return Rejected(self.words.invalid, value)
@@ -116,10 +116,18 @@ class Lookup:
             value = source.find(view)
             if value is None or value is FOREIGN or value == first:
                 continue
-            other = find(digest(value))
+            other = find(_digest(view, value))
             if other is not None:
                 if other.identity.credential != entry.identity.credential:
                     return True
             elif self.format is not None and self.format.matches(value):
                 return True
         return False
+
+
+def _digest(view: RequestView, value: bytes) -> bytes:
+    """The digest of what the request presents; the members of an `any` mostly look at the same value."""
+    hashed = view.hashed
+    if hashed is None or hashed[0] != value:
+        hashed = view.hashed = (value, digest(value))
+    return hashed[1]

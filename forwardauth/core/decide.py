@@ -1,7 +1,8 @@
 """THE PAGE TO READ FIRST: the steps of a decision, top to bottom, in the only order there is.
 
-`decide` reads and changes nothing: what a decision does to the tables travels in its events and charges. It answers a
-Decision, or a Need for a fact that it must have first. An exception in here is a fault, and a fault denies.
+`decide` changes nothing but what a view keeps of itself: what a decision does to the tables travels in its events and
+charges. It answers a Decision, or a Need for a fact that it must have first. An exception in here is a fault, and a
+fault denies.
 """
 
 from collections.abc import Sequence
@@ -96,8 +97,12 @@ class Decision(Record):
     limit_scope: str = ""
 
 
-def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: Now) -> Decision | Need:
-    """Whether the request may pass, and as whom. Whoever calls it denies on any exception."""
+Arrival = tuple[Rules, Place, Client]
+"""By which rules a request was looked at, where it goes, and whose it is."""
+
+
+def _arrive(view: RequestView, rules: Rules) -> Arrival | Decision:
+    """The stations that message and configuration alone decide. The view keeps it: a message may come again."""
     if not view.peer_trusted:
         return Decision("trusted peer", DENIALS[UNTRUSTED_PEER])
     if view.unreadable is not None:
@@ -112,13 +117,24 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     place = rules.routes.locate(view, view.method)
     if not isinstance(place, Place):
         return Decision("route", place)
-    route = place.route
-    if _overrides_method(view, route):
+    if _overrides_method(view, place.route):
         return Decision("route", DENIALS[MALFORMED_SUBREQUEST], place)
 
     client = rules.clients.read(view.forwarded_for)
     if client is None:
         return Decision("client address", DENIALS[MALFORMED_SUBREQUEST], place)
+    arrival = view.arrival = (rules, place, client)
+    return arrival
+
+
+def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: Now) -> Decision | Need:
+    """Whether the request may pass, and as whom. Whoever calls it denies on any exception."""
+    kept: Arrival | None = view.arrival
+    arrival = kept if kept is not None and kept[0] is rules else _arrive(view, rules)
+    if not isinstance(arrival, tuple):
+        return arrival
+    _, place, client = arrival
+    route = place.route
 
     if not rules.require_auth:
         return Decision("public", place=place, client=client)
@@ -154,14 +170,10 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
 
     if verdict.ambient and _crosses_site(view, place):
         return Decision("cross-site", DENIALS[CROSS_SITE], place, client, verdict, events)
-
-    for part in verdict.parts if verdict.scoped else ():
-        if part.scopes:
-            if any(scope.methods is not None for scope in part.scopes) and METHOD_OVERRIDE in view.fields:
-                return Decision("scope", DENIALS[MALFORMED_SUBREQUEST], place, client, verdict, events)
-            refused = refusal(part.scopes, view.method, place, client)
-            if refused is not None:
-                return Decision("scope", refused, place, client, verdict, events)
+    if verdict.scoped:
+        refused = _out_of_scope(verdict, view, place, client)
+        if refused is not None:
+            return Decision("scope", refused, place, client, verdict, events)
 
     for part in verdict.parts:
         if part.fingerprint is not None and (
@@ -190,6 +202,17 @@ def _overrides_method(view: RequestView, route: Route) -> bool:
 def upgrades(view: RequestView) -> bool:
     """Whether the request opens a WebSocket: gateways drop Upgrade from the subrequest, but not its key."""
     return b"sec-websocket-key" in view.fields or b"upgrade" in view.fields or view.scheme in (b"ws", b"wss")
+
+
+def _out_of_scope(identity: Identity, view: RequestView, place: Place, client: Client) -> Denial | None:
+    """Why a credential of the identity may not do this."""
+    for part in identity.parts:
+        if any(scope.methods is not None for scope in part.scopes) and METHOD_OVERRIDE in view.fields:
+            return DENIALS[MALFORMED_SUBREQUEST]
+        refused = refusal(part.scopes, view.method, place, client) if part.scopes else None
+        if refused is not None:
+            return refused
+    return None
 
 
 def _user_digest(view: RequestView) -> bytes | None:

@@ -69,7 +69,9 @@ class RequestView:
 
     `fields` holds the headers that somebody wants, by lower-case name. `unreadable` says which header was missing,
     empty, repeated or unreadable; `lookalike` names a header that imitates one that decides, `repeated` a credential
-    header that stands there twice. `target` is the path and query, raw.
+    header that stands there twice. `target` is the path and query, raw. What was found out about it alone is kept in
+    it, because a view of a message that comes again is read once: `arrival` is where the request goes and whose it is,
+    `hashed` the credential that was hashed last, with its digest.
     """
 
     peer_trusted: bool = False
@@ -82,6 +84,8 @@ class RequestView:
     forwarded_for: bytes = b""
     fields: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     repeated: bytes | None = None
+    arrival: Any = field(init=False, default=None, repr=False)
+    hashed: tuple[bytes, bytes] | None = field(init=False, default=None, repr=False)
 
 
 class Client(Record):

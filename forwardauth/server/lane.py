@@ -299,14 +299,17 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _send(self, reply: Reply, subrequest: Subrequest, close: bool) -> None:
-        if self._transport.is_closing():
-            return
-        close = close or self._lane.draining
-        if close or subrequest.method == b"HEAD":
-            self._lane.turn.write()
-            self._transport.write(render(reply, close=close, head=subrequest.method == b"HEAD"))
+        if close or self._lane.draining or subrequest.method == b"HEAD":
+            self._send_unlike(reply, subrequest.method == b"HEAD", close or self._lane.draining)
         else:
             self._lane.turn.put(self._transport, reply.wire or kept(reply))
+
+    def _send_unlike(self, reply: Reply, head: bool, close: bool) -> None:
+        """An answer that is not the one on every kept connection."""
+        if self._transport.is_closing():
+            return
+        self._lane.turn.write()
+        self._transport.write(render(reply, close=close, head=head))
         if close:
             self._ended = True
             self._later.clear()

@@ -29,7 +29,8 @@ class Messages:
         self._misses += 1
         if self._misses >= 64 and self._misses & 15:
             return self.shapes.read(peer, message)
-        found = self._parsed.get((peer, message))
+        key = (peer, message)
+        found = self._parsed.young.get(key) or self._parsed.get(key)
         if found is not None:
             self._misses = 0
             return found

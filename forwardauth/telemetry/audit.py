@@ -6,7 +6,7 @@ throughput.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -124,25 +124,28 @@ class Lines:
         self._second = -1
         self._date = ""
 
-    def render(self, entry: Entry) -> str:
-        """One line, without its end."""
-        wall, duration, view, decision, _, template = entry
-        if template is None or decision.client is None:
-            return _ENCODE(line_of(entry)).decode()
-        second = int(wall)
-        if second != self._second:
-            self._second, self._date = second, _timestamp(second)[:19]
-        before, client, request_id, took, after = template
-        return (
-            f'{before}"{self._date}{_MILLISECONDS[int((wall - second) * 1000)]}"{client}"{decision.client.address}"'
-            f"{request_id}{_request_id(view)}{took}{round(duration * 1e6)}{after}"
-        )
+    def render(self, entries: Iterable[Entry]) -> list[str]:
+        """A line for each entry, without its end."""
+        lines = []
+        for entry in entries:
+            wall, duration, view, decision, _, template = entry
+            client = decision.client
+            if template is None or client is None:
+                lines.append(_ENCODE(line_of(entry)).decode())
+                continue
+            second = int(wall)
+            if second != self._second:
+                self._second, self._date = second, _timestamp(second)[:19]
+            value = view.fields.get(b"x-request-id")
+            before, after_time, request_id, took, after = template
+            lines.append(
+                f'{before}"{self._date}{_MILLISECONDS[int((wall - second) * 1000)]}"{after_time}"{client.address}"'
+                f"{request_id}{'null' if value is None else _request_id(value)}{took}{round(duration * 1e6)}{after}"
+            )
+        return lines
 
 
-def _request_id(view: RequestView) -> str:
-    value = view.fields.get(b"x-request-id")
-    if value is None:
-        return "null"
+def _request_id(value: bytes) -> str:
     # Letters, digits and dashes (ASCII, for bytes) need no escaping, and are what most ids are made of.
     if len(value) <= 128 and (value.isalnum() or value.replace(b"-", b"").isalnum()):
         return f'"{value.decode()}"'
@@ -194,8 +197,9 @@ class AuditLog:
             # One in eight is enough to see a crowd of one.
             self._crowd.observe([entry[3].client.address for entry in entries[::8] if entry[3].client is not None])
         if self._writer.writes:
-            render = self._lines.render
-            self._writer.put(("\n".join([render(entry) for entry in entries]) + "\n").encode(), len(entries))
+            lines = self._lines.render(entries)
+            lines.append("")
+            self._writer.put("\n".join(lines).encode(), len(entries))
 
     def close(self) -> None:
         """Write what is left; waits at most 5 seconds for the disk."""

@@ -77,8 +77,9 @@ def test_a_request_that_is_wrong_in_several_ways_is_answered_by_the_first_statio
     view = bench.view(
         asked.method, f"https://{asked.host}{asked.path}", asked.headers, asked.client, asked.peer, asked.without
     )
-    decision = bench.decide(view)
-    assert (decision.station, word(decision)) == (station, MISTAKES[station][0])
+    # A message that comes again has the same view.
+    for decision in (bench.decide(view), bench.decide(view)):
+        assert (decision.station, word(decision)) == (station, MISTAKES[station][0])
 
 
 def test_the_stations_are_the_contracts() -> None:
@@ -374,6 +375,13 @@ def test_a_remembered_verdict_is_never_somebody_elses() -> None:
         assert word(bench.ask("GET", "https://x.example/a", bearer("goood"))) == "invalid_credential"
     bench.clock.wall = 1_801_353_600.0
     assert word(bench.ask("GET", "https://x.example/a", good)) == "expired_credential"
+
+
+def test_a_view_is_looked_at_anew_by_another_configuration() -> None:
+    one, other = Bench(CONFIGURATION), Bench(CONFIGURATION.replace("path: /health", "path: /in/*"))
+    view = one.view("GET", "https://api.example.com/in/x", client="192.0.2.9")
+    for _ in range(2):
+        assert (word(one.decide(view)), word(other.decide(view))) == ("missing_credential", "allow")
 
 
 def test_every_reason_is_one_of_the_table() -> None:

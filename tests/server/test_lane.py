@@ -274,14 +274,17 @@ async def test_a_slow_verdict_that_fails_is_503() -> None:
     assert transport.statuses == [503]
 
 
-async def test_a_client_that_leaves_does_not_stop_its_check() -> None:
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+async def test_a_client_that_leaves_does_not_stop_its_check(more: str) -> None:
     slow = Slow()
-    connection, transport = connected(slow)
-    connection.data_received(request("/slow"))
+    lane = Lane(slow, 10)
+    connection, transport = connect(lane)
+    connection.data_received(request("/slow", more))
+    [check] = lane.tasks
     transport.closed = True
     connection.connection_lost(None)
     slow.waiting[0].set_result(Reply(200))
-    await turn()
+    await check
     assert not slow.waiting[0].cancelled()
     assert transport.written == b""
 
