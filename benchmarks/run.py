@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -57,10 +58,27 @@ class Row:
     def wrong(self) -> list[str]:
         return [each.wrong for each in self.rounds if each.wrong]
 
-    def ratio(self, other: Row) -> float:
-        """The median of the rounds' ratios: a slow minute of the machine is in both of a round."""
+    def ratios(self, other: Row) -> list[float]:
+        """The rounds' ratios, in order of size: a slow minute of the machine is in both of a round."""
         pairs = zip(self.rounds, other.rounds, strict=True)
-        return statistics.median(own.per_second / its.per_second for own, its in pairs if its.per_second)
+        return sorted(own.per_second / its.per_second for own, its in pairs if its.per_second)
+
+    def ratio(self, other: Row) -> float:
+        """The median of the rounds' ratios."""
+        return statistics.median(self.ratios(other))
+
+
+def within(ratios: Sequence[float]) -> tuple[float, float]:
+    """Between which two of the sorted ratios their true median lies, with 95 % (the sign test's interval).
+
+    Fewer than six tell nothing of the kind: then it is the smallest and the largest.
+    """
+    left_out, outside = 0, 1.0
+    while 2 * outside <= 0.05 * 2 ** len(ratios):
+        left_out += 1
+        outside += math.comb(len(ratios), left_out)
+    left_out = max(left_out - 1, 0)
+    return ratios[left_out], ratios[-1 - left_out]
 
 
 def verify(rig: Rig, target: Target) -> None:
@@ -94,7 +112,8 @@ def measure(scene: str, chosen: argparse.Namespace, cores: tuple[int, int]) -> l
         loads = [(Row(scene, variety, aim.name), aim) for variety in VARIETIES for aim in aims]
         for number in range(chosen.rounds + 1):
             say(f"{scene}: " + (f"round {number} of {chosen.rounds}" if number else "warming up"))
-            for row, aim in loads:
+            # To and fro, so that a machine that grows slower meets each of them first as often as last.
+            for row, aim in loads if number % 2 else reversed(loads):
                 seconds = chosen.seconds if number else 1
                 found = wrk.fire(aim.port, aim.shape, row.variety, seconds, f"{number}-")
                 if number:
@@ -111,10 +130,12 @@ def table(rows: Sequence[Row]) -> str:
         group = [row for row in rows if (row.scene, row.variety) == (scene, variety)]
         where = "direct" if scene == "direct" else f"behind {scene}"
         title = f"{where}, {variety} requests"
-        lines += [f"\n{title:<36}{'requests/s':>12}{'of nginx':>10}{'x aiohttp':>11}{'p50 ms':>9}{'p99 ms':>9}"]
+        lines += [f"\n{title:<36}{'requests/s':>12}{'of nginx':>20}{'x aiohttp':>11}{'p50 ms':>9}{'p99 ms':>9}"]
         for row in group:
+            least, most = within(row.ratios(group[LIMIT]))
+            of_nginx = f"{row.ratio(group[LIMIT]):.0%} ({least:.0%} to {most:.0%})"
             lines.append(
-                f"  {row.server:<34}{row.per_second:>12,.0f}{row.ratio(group[LIMIT]):>10.0%}"
+                f"  {row.server:<34}{row.per_second:>12,.0f}{of_nginx:>20}"
                 f"{row.ratio(group[PLAIN]):>11.2f}{row.p50_ms:>9.2f}{row.p99_ms:>9.2f}"
             )
             lines += [f"    NOT VALID: {complaint}" for complaint in row.wrong]
@@ -141,7 +162,8 @@ def as_json(rows: Sequence[Row], starts: Sequence[Started], held: Sequence[keys.
     measured = [
         asdict(row)
         | {"median_per_second": row.per_second, "median_p50_ms": row.p50_ms, "median_p99_ms": row.p99_ms}
-        | {"of_nginx": row.ratio(group[LIMIT]), "of_aiohttp": row.ratio(group[PLAIN])}
+        | {"of_nginx": row.ratio(group[LIMIT]), "of_nginx_within": within(row.ratios(group[LIMIT]))}
+        | {"of_aiohttp": row.ratio(group[PLAIN])}
         for row in rows
         for group in [[each for each in rows if (each.scene, each.variety) == (row.scene, row.variety)]]
     ]

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from benchmarks.run import Row, as_json, table, targets, verify
+from benchmarks.run import Row, as_json, table, targets, verify, within
 from benchmarks.servers import TOKENS, Rig, Target
 from benchmarks.start import resident_mb
 from benchmarks.wrk import Measured, Shape, Variety, Wrk, read
@@ -141,11 +141,20 @@ def test_ratios_pair_the_rounds() -> None:
     assert own.ratio(limit) == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize(
+    ("count", "interval"),
+    [(1, (1, 1)), (5, (1, 5)), (6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (15, (4, 12)), (25, (8, 18)), (40, (14, 27))],
+)
+def test_the_interval_is_the_sign_tests(count: int, interval: tuple[int, int]) -> None:
+    """The ranks of the usual tables of the sign test (two-sided, 5 %)."""
+    assert within([*range(1, count + 1)]) == interval
+
+
 def test_the_table_says_what_is_not_valid() -> None:
     rows = [row("nginx", 100), row("aiohttp", 25), row("forwardauth", 60, wrong="7 refused")]
     lines = table(rows).splitlines()
     assert [line.split() for line in lines if line.startswith("  forwardauth")] == [
-        ["forwardauth", "60", "60%", "2.40", "1.00", "2.00"]
+        ["forwardauth", "60", "60%", "(60%", "to", "60%)", "2.40", "1.00", "2.00"]
     ]
     assert lines[-1].strip() == "NOT VALID: 7 refused"
     assert as_json(rows, [])["load"][2]["of_aiohttp"] == pytest.approx(2.4)
