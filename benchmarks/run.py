@@ -191,8 +191,8 @@ def say(message: str) -> None:
 def main() -> int:
     options = argparse.ArgumentParser(prog="./bench", description=__doc__)
     options.add_argument("--only", choices=SCENES, action="append", help="one part of it; may be repeated")
-    options.add_argument("--rounds", type=int, default=5, help="of each server and load (5)")
-    options.add_argument("--seconds", type=int, default=3, help="of each round (3)")
+    options.add_argument("--rounds", type=int, default=15, help="of each server and load (15)")
+    options.add_argument("--seconds", type=int, default=1, help="of each round (1)")
     options.add_argument("--connections", type=int, default=32, help="of the load (32)")
     options.add_argument("--json", type=Path, metavar="FILE", help="also write every round to a file")
     chosen = options.parse_args()
