@@ -27,7 +27,7 @@ from forwardauth.explanation import stations, view_of
 from forwardauth.server.lane import Lane
 from forwardauth.server.listen import BACKLOG, ListenError, open_socket
 from forwardauth.service import Service
-from forwardauth.stores.files import Stamp, stamp
+from forwardauth.stores.files import Stamp, read_text, stamp
 from forwardauth.stores.following import KeyFollower
 from forwardauth.stores.passwords import PasswordChecks
 from forwardauth.telemetry.audit import AuditLog
@@ -96,7 +96,9 @@ class App:
         # What lives now lives for good; later sweeps need not look at it (and stop the loop for it).
         gc.collect()
         gc.freeze()
-        # Small sweeps: at 50,000 one held the loop for 3 ms, which was the p99.
+        # Small sweeps: at 50,000 one held the loop for 3 ms, which was the p99. Full ones hardly ever come (they hold it
+        # for as long as reading all of memory takes), so nothing that comes and goes may be a cycle: connections,
+        # identities and replaced configurations are freed when the last one lets go of them.
         gc.set_threshold(2_000, 10, 1_000)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_key_files())]
         await self._stopping.wait()
@@ -121,6 +123,8 @@ class App:
         self._configuration = configuration
         self._stamps = dict(configuration.stamps)
         self.service.swap(configuration.snapshot)
+        if self._lane is not None:
+            self._lane.forget()
         self._metrics.reloaded("success")
         log.info("the configuration was read again from %s", configuration.source)
         self._tell_risks()
@@ -315,20 +319,31 @@ def _admin_token(configuration: Configuration) -> str | None:
         return None
     path = configuration.folder / name
     try:
-        # O_EXCL: a file that somebody else laid there first is read, and refused below if others can read it.
+        _make_secret(path)
+        if path.stat().st_mode & 0o077:
+            log.error("control calls are off: others can read %s; chmod 600 it", path)
+            return None
+        token = read_text(path).strip()
+    except OSError as failure:
+        log.error("control calls are off: %s cannot be made or read: %s", path, failure.strerror)
+        return None
+    except ValueError as failure:
+        log.error("control calls are off: %s", failure)
+        return None
+    if not token:
+        log.error("control calls are off: %s is empty; delete it, and a new one is made at the next start", path)
+    return token or None
+
+
+def _make_secret(path: Path) -> None:
+    """A new secret in a file that only its owner can read, unless there is a file. Raises OSError."""
+    try:
+        # O_EXCL: a file that somebody else laid there first is read, and refused if others can read it.
         made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        pass
-    except OSError as failure:
-        log.error("control calls are off: %s cannot be made: %s", path, failure.strerror)
-        return None
-    else:
-        os.write(made, secrets.token_urlsafe(32).encode() + b"\n")
-        os.close(made)
-    if path.stat().st_mode & 0o077:
-        log.error("control calls are off: others can read %s; chmod 600 it", path)
-        return None
-    return path.read_text().strip() or None
+        return
+    os.write(made, secrets.token_urlsafe(32).encode() + b"\n")
+    os.close(made)
 
 
 def _shown(key: bytes) -> str:

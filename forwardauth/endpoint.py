@@ -33,11 +33,12 @@ _LONGEST_SHARED_PATH = 256
 class Outcome:
     """How the decisions of an endpoint and a place are answered and recorded.
 
-    `passes` tells that the reply may carry credentials of the request.
+    `passes` tells that the reply may carry credentials of the request. The two are known by their stamps, because an
+    identity keeps its last outcome, which must not keep a configuration that is gone.
     """
 
-    endpoint: "Endpoint"
-    place: Place | None
+    endpoint: object
+    place: object
     reply: Reply
     counter: Counter
     template: Template | None = None
@@ -50,6 +51,7 @@ class Endpoint:
     def __init__(self, dialect: Dialect, snapshot: Snapshot, metrics: Metrics) -> None:
         self.dialect = dialect
         self.snapshot = snapshot
+        self.stamp = object()
         self.path = dialect.path.encode() + (b"/" if dialect.below else b"")
         self._names = snapshot.header_names[dialect.name]
         self._metrics = metrics
@@ -75,17 +77,17 @@ class Endpoint:
 
     def outcome(self, view: RequestView, decision: Decision) -> Outcome:
         """How this decision is answered and recorded."""
-        identity = decision.identity
-        if decision.denial is None:
+        identity, place = decision.identity, decision.place
+        if decision.denial is None and place is not None:
             # Nearly every caller asks for one place after the other; the memo of all costs four looks into cold memory.
             made: Outcome | None = identity.made
-            if made is not None and made.place is decision.place and made.endpoint is self:
+            if made is not None and made.place is place.stamp and made.endpoint is self.stamp:
                 return made
-        key = (decision.place, decision.denial, identity)
+        key = (place, decision.denial, identity)
         outcome = self._outcomes.young.get(key) or self._outcomes.get(key)
         if outcome is None:
-            place = decision.place
-            outcome = Outcome(self, place, self._reply(view, decision), self._metrics.counter(decision))
+            at = None if place is None else place.stamp
+            outcome = Outcome(self.stamp, at, self._reply(view, decision), self._metrics.counter(decision))
             if place is not None and decision.denial is None:
                 outcome.passes = place.route.pass_credentials != "false" or bool(self.snapshot.credential_cookies)
             if self._is_shared(decision):

@@ -1,4 +1,4 @@
-"""The shell around the decision: the only caller of `decide`, the only one that changes the tables.
+"""The shell around the decision: the only caller of `decide`; what a decision does to the tables, it does.
 
 It answers Needs, applies Events in the callback that decided, tells telemetry, and turns every exception into a denial.
 It knows no socket: the decision lane and the aiohttp door both call `answer`.

@@ -7,12 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from forwardauth.app import App
+from forwardauth.config.load import Overrides
+from forwardauth.server.lane import Lane
 from tests.running import SHA_CORRECT, Process, free_port, wait_until
+from tests.server.transport import connect
 
 
 @pytest.fixture
@@ -282,3 +286,41 @@ def test_no_secret_is_in_the_log(running: Process) -> None:
     running.stop()
     log = running.log.read_text() + (running.folder / "audit.log").read_text()
     assert not re.search("right-token|wrong-token-guess|MXmmXv8l", log)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(lambda path: path.mkdir(mode=0o700), "is no file", id="a folder"),
+        pytest.param(lambda path: path.write_bytes(b"\xff\xfe\xfd"), "is no UTF-8 text", id="no text"),
+        pytest.param(lambda path: path.write_bytes(b"\n"), "is empty", id="empty"),
+        pytest.param(lambda path: path.symlink_to("nowhere/token"), "control calls are off", id="a link to nothing"),
+    ],
+)
+def test_a_token_file_that_cannot_be_read_turns_control_calls_off(
+    process: Process, make: Callable[[Path], object], said: str
+) -> None:
+    file = process.folder / "admin.token"
+    make(file)
+    if file.is_file():
+        file.chmod(0o600)
+    process.start("--config", "forwardauth.yml")
+    assert process.verify("right-token") == 200
+    assert control(process, "/control/lockouts", Authorization="Bearer ")[0] == 401
+    assert said in process.log.read_text()
+    assert "Traceback" not in process.log.read_text()
+
+
+async def test_a_reload_lets_go_of_what_the_old_configuration_read(tmp_path: Path) -> None:
+    (tmp_path / "forwardauth.yml").write_text(
+        'authenticators: {}\nroutes: [{path: /*, public: true}]\naudit: {path: "off"}\n'
+    )
+    app = App(Overrides(config=str(tmp_path / "forwardauth.yml")), {})
+    lane = app._lane = Lane(app.service, 10)
+    connection, transport = connect(lane)
+    for _ in range(3):
+        connection.data_received(b"GET /verify/traefik HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len(lane.messages) == 1
+    assert app.reload() == []
+    assert len(lane.messages) == 0
+    assert transport.statuses == [400, 400, 400]

@@ -2,20 +2,25 @@
 
 import asyncio
 import base64
+import gc
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from forwardauth.config.load import Configuration, Overrides, load
+from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.model import Need, Subrequest
 from forwardauth.core.reply import Reply
+from forwardauth.server.lane import Lane
 from forwardauth.service import Service
 from forwardauth.stores.passwords import PasswordChecks
 from forwardauth.telemetry.audit import AuditLog
 from forwardauth.telemetry.metrics import Metrics
 from forwardauth.waiting import CHECKS, CHECKS_PER_CLIENT
+from tests.server.transport import connect
 
 # {SHA} of `correct`: as slow as this suite needs.
 CONFIGURATION = """
@@ -32,7 +37,6 @@ routes:
   - {path: /shared, host: b.example.com, require: ci, rate: 1/h}
   - {name: all, path: /*, require: ci}
 lockout: {exempt: [198.51.100.0/24]}
-server: {gateway_user_header: Authorization}
 """
 
 Build = Callable[..., Service]
@@ -62,11 +66,15 @@ def checks() -> Checks:
     return Checks()
 
 
+def loaded(folder: Path, more: str = "") -> Configuration:
+    file = folder / "forwardauth.yml"
+    file.write_text(CONFIGURATION + more)
+    return load(Overrides(config=str(file)), {}, b"k" * 32)
+
+
 @pytest.fixture
 def configuration(tmp_path: Path) -> Configuration:
-    file = tmp_path / "forwardauth.yml"
-    file.write_text(CONFIGURATION)
-    return load(Overrides(config=str(file)), {}, b"k" * 32)
+    return loaded(tmp_path)
 
 
 @pytest.fixture
@@ -104,6 +112,12 @@ def asked(
 async def answer(service: Service, subrequest: Subrequest) -> Reply:
     reply = service.answer(subrequest)
     return reply if isinstance(reply, Reply) else await reply
+
+
+def message(subrequest: Subrequest) -> bytes:
+    lines = [subrequest.method + b" " + subrequest.target + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in subrequest.headers]
+    return b"\r\n".join([*lines, b"", b""])
 
 
 async def settle() -> None:
@@ -212,6 +226,35 @@ async def test_one_client_cannot_fill_the_line_for_all_others(service: Service, 
     await asyncio.gather(*waiting)
 
 
+async def test_behind_a_cdn_nobody_waits_for_what_another_user_reserved(
+    configuration: Configuration, audit: AuditLog
+) -> None:
+    """Attack: four wrong passwords of one's own, and slow checks, to hold the others behind the same edge up."""
+    gates: dict[object, asyncio.Event] = {}
+
+    async def fetch(need: Need) -> bool:
+        await gates.setdefault(need.args[1], asyncio.Event()).wait()
+        return True
+
+    service = Service(configuration.snapshot, {"password": fetch}, audit, Metrics("test"))
+
+    def ask(user: str) -> asyncio.Future[Reply]:
+        subrequest = asked("/staff/x", basic(f"of {user}", user), client="198.51.100.1")
+        return asyncio.ensure_future(answer(service, subrequest))
+
+    # One attempt fills the limit, so the second of each user waits until the first is settled.
+    service.lockout.settings = replace(service.lockout.settings, max_failed_attempts=1)
+    waiting = []
+    for user in ("alice", "bob", "alice", "bob"):
+        waiting.append(ask(user))
+        await settle()
+    gates["of bob"].set()
+    await settle()
+    assert [task.done() for task in waiting] == [False, True, False, True]
+    gates["of alice"].set()
+    await asyncio.gather(*waiting)
+
+
 async def test_behind_a_cdn_every_user_name_waits_for_itself(service: Service, checks: Checks) -> None:
     waiting = [
         asyncio.ensure_future(answer(service, asked("/staff/x", basic("wrong", f"user{n}"), client="198.51.100.1")))
@@ -289,6 +332,35 @@ async def test_counters_and_blocks_outlive_a_reload(service: Service, configurat
     assert (await answer(service, asked("/limited/x", TOKEN, client="192.0.2.9"))).status == 429
 
 
+def test_a_configuration_that_was_replaced_is_freed_at_once(tmp_path: Path, audit: AuditLog) -> None:
+    """Attack: none. A file that is rewritten every minute must not fill the memory, and no collector comes by."""
+    service = Service(loaded(tmp_path).snapshot, {}, audit, Metrics("test"))
+    lane = Lane(service, 10)
+    connection, transport = connect(lane)
+
+    def load_it_again() -> None:
+        for client in range(3):
+            for credential in (TOKEN, (b"X-API-Token", b"wrong"), (b"X-API-Token", b"other-token")):
+                connection.data_received(message(asked("/v1", credential, client=f"192.0.2.{client}")))
+        service.swap(loaded(tmp_path).snapshot)
+        lane.forget()
+        audit.flush()
+
+    def snapshots() -> int:
+        return sum(isinstance(each, Snapshot) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = snapshots()
+        for _ in range(5):
+            load_it_again()
+        assert snapshots() == before
+    finally:
+        gc.enable()
+    assert {200, 401} <= set(transport.statuses)
+
+
 async def test_each_token_has_a_quota_of_its_own(service: Service) -> None:
     for _ in range(2):
         assert (await answer(service, asked("/limited/x", TOKEN))).status == 200
@@ -316,6 +388,7 @@ async def test_routes_that_share_a_path_do_not_share_a_quota(service: Service) -
 
 async def test_a_stranger_cannot_make_the_gateways_user_long(service: Service, audit: AuditLog, tmp_path: Path) -> None:
     """Attack: user names of 30 kB, each another one, kept with the templates of audit lines."""
+    service.swap(loaded(tmp_path, "server: {gateway_user_header: Authorization}\n").snapshot)
     await answer(service, asked("/v1", basic("x", "u" * 30_000)))
     await answer(service, asked("/v1", basic("x", "bob")))
     audit.close()

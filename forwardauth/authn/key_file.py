@@ -100,7 +100,7 @@ def digest_entry(name: str, tenant: str, sha256_digest: bytes, limit: Limit | No
         fingerprint=fingerprint(process_key, name.encode(), tenant.encode(), sha256_digest),
         limit=limit,
     )
-    return Entry(identity, replace(identity, ambient=True, parts=()))
+    return Entry(identity, replace(identity, ambient=True))
 
 
 def build(name: str, settings: Settings, materials: Materials) -> KeyFile:

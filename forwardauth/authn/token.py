@@ -93,7 +93,7 @@ def build(name: str, settings: Settings, materials: Materials) -> Token:
         )
         index[secret_digest] = Entry(
             identity,
-            replace(identity, ambient=True, parts=()) if any(source.ambient for source in sources) else identity,
+            replace(identity, ambient=True) if any(source.ambient for source in sources) else identity,
             build_expiry(entry.expires, f"{where}.expires", materials),
         )
     words = token_words(sources[0], check_realm(settings.realm, materials))
@@ -107,6 +107,7 @@ def _digest(entry: TokenEntry, where: str, materials: Materials) -> bytes | None
     if entry.value is not None:
         if not _SENDABLE.fullmatch(entry.value):
             materials.mistake(f"{where}.value", "expected printable ASCII without spaces: nothing else can be sent")
+            return None
         return digest(entry.value.encode())
     if not re.fullmatch(r"[0-9a-fA-F]{64}", entry.sha256 or ""):
         materials.mistake(f"{where}.sha256", "expected 64 hex digits, as sha256sum prints them")

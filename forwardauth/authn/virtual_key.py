@@ -99,7 +99,7 @@ class VirtualKey(Lookup):
             record=record.id,
         )
         denial = {DISABLED: self.words.disabled, REVOKED: self.words.revoked}.get(record.state)
-        ambient = replace(identity, ambient=True, parts=()) if self._ambient else identity
+        ambient = replace(identity, ambient=True) if self._ambient else identity
         return Entry(identity, ambient, record.expires, denial)
 
 

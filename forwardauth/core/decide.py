@@ -42,6 +42,7 @@ from forwardauth.core.reasons import (
     UNTRUSTED_PEER,
     Denial,
 )
+from forwardauth.core.requirement import Judged
 from forwardauth.core.routes import Place, Route, RouteTable
 from forwardauth.core.scopes import refusal
 
@@ -144,7 +145,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     keys = client.keys if not client.exempt else lockout_keys(client, _user_digest(view))
     blocked_for = tables.lockout.blocked_for(keys, now.monotonic)
     if not blocked_for and tables.lockout.must_wait(keys, now.monotonic):
-        return Need(SETTLED, client.key, turn=client.key)
+        return Need(SETTLED, keys[0][0], turn=keys[0][0])
 
     if view.repeated is not None:
         if blocked_for:
@@ -153,15 +154,19 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
 
     wrong: list[Denial] = []
     verdict = route.requirement.judge(view, client, facts, now, wrong)
+    if blocked_for:
+        wrong = []
+        if not _is_known(verdict, client, tables, now):
+            # Whatever is presented: if a wrong key led to the network's answer and a right one to 429, a guesser knew.
+            by_address = route.requirement.by_address(view, client, facts, now)
+            if by_address is None:
+                return _locked_out(place, client, blocked_for)
+            verdict = by_address
     if isinstance(verdict, Need):
-        if blocked_for and not _knows(verdict.key, client, tables, now):
-            return _locked_out(place, client, blocked_for)
         verdict.events = (Reserved(keys),)
         # Whoever is counted alone waits alone: at an exempt address that is each user name.
         verdict.turn = keys[0][0] if keys else verdict.key
         return verdict
-    if blocked_for and (isinstance(verdict, Rejected) or not _known(verdict, client, tables, now)):
-        return _locked_out(place, client, blocked_for)
     if isinstance(verdict, Rejected):
         denial = verdict.denial
         events: tuple[Event, ...] = (Failed(keys),) if wrong or denial.reason.counts else ()
@@ -175,7 +180,7 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
         if refused is not None:
             return Decision("scope", refused, place, client, verdict, events)
 
-    for part in verdict.parts:
+    for part in verdict.merged_of or (verdict,):
         if part.fingerprint is not None and (
             not _is_fresh(part.fingerprint, client, tables, now) or tables.lockout.forgives(keys)
         ):
@@ -223,9 +228,13 @@ def _user_digest(view: RequestView) -> bytes | None:
     return blake2b(user.strip().casefold().encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _known(identity: Identity, client: Client, tables: Tables, now: Now) -> bool:
-    """Whether every credential of the identity was allowed from this client before; a network has none to know."""
-    return all(part.fingerprint is None or _knows(part.fingerprint, client, tables, now) for part in identity.parts)
+def _is_known(verdict: Judged, client: Client, tables: Tables, now: Now) -> bool:
+    """Whether every credential of the verdict was allowed from this client before; a network has none to know."""
+    if isinstance(verdict, Need):
+        return _knows(verdict.key, client, tables, now)
+    return isinstance(verdict, Identity) and all(
+        part.fingerprint is None or _knows(part.fingerprint, client, tables, now) for part in verdict.parts
+    )
 
 
 def _knows(fingerprint: bytes, client: Client, tables: Tables, now: Now) -> bool:

@@ -131,6 +131,9 @@ class Lockout:
         for key, _ in keys:
             self._failing.pop(key, None)
             self._blocked.pop(key, None)
+        if len(self._releases) > 2 * len(self._blocked) + 1024:
+            self._releases = [(record.blocked_until, key) for key, record in self._blocked.items()]
+            heapq.heapify(self._releases)
         return before - len(self)
 
     def clear(self) -> int:

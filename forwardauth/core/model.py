@@ -128,9 +128,10 @@ class Identity:
     string: the key of its rate limits, empty where nothing was presented. `fingerprint` is a keyed digest of the
     secret, by which a credential is known again from the same client. `ambient` credentials are sent by browsers
     unasked (cookie, Basic, network). `record` is the public id of a key of the database whose last use is kept, `noted`
-    when it was noted last (seconds since 1970). A merged identity has its `parts`; `limits` are the rate limits of all
-    of them, with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`. `made` is
-    where an endpoint keeps how it answered the last decision about it.
+    when it was noted last (seconds since 1970). A merged identity is `merged_of` others; `limits` are the rate limits
+    of all of them, with their keys, `scoped` tells whether one of them has scopes; `method` joins the names by `+`.
+    `made` is where an endpoint keeps how it answered the last decision about it. Nothing here leads back to the
+    identity, so a table that lets it go frees it at once.
     """
 
     authenticators: tuple[str, ...] = ()
@@ -147,17 +148,20 @@ class Identity:
     record: str = ""
     noted: float = field(init=False, default=0.0)
     made: Any = field(init=False, default=None, repr=False)
-    parts: tuple["Identity", ...] = ()
+    merged_of: tuple["Identity", ...] = ()
     limits: Limits = field(init=False, default=())
     scoped: bool = field(init=False, default=False)
     method: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        if not self.parts:
-            self.parts = (self,)
         self.method = "+".join(self.authenticators)
         self.scoped = any(part.scopes for part in self.parts)
         self.limits = tuple((part.credential, part.limit, "credential") for part in self.parts if part.limit)
+
+    @property
+    def parts(self) -> "tuple[Identity, ...]":
+        """What it is merged of, or itself."""
+        return self.merged_of or (self,)
 
     def same_caller(self, other: "Identity") -> bool:
         """Whether both stand for the same caller, whoever accepted them."""

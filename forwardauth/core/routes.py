@@ -204,11 +204,15 @@ def matches_path(patterns: Iterable[str], path: str) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """Where a request goes: its route, with host and path in normal form."""
+    """Where a request goes: its route, with host and path in normal form.
+
+    `stamp` is this place for whoever must not keep it, and a configuration with it.
+    """
 
     route: Route
     host: Host
     path: str
+    stamp: object = field(init=False, repr=False, default_factory=object)
 
 
 class RouteTable:

@@ -71,6 +71,10 @@ class Lane:
         """A protocol for the next connection."""
         return Connection(self)
 
+    def forget(self) -> None:
+        """Drop what an older configuration read, and with it that configuration."""
+        self.messages.forget()
+
     async def drain(self, seconds: float) -> None:
         """Let the requests in flight be answered, at most `seconds`, then end every connection."""
         self.draining = True
@@ -135,6 +139,8 @@ class Connection(asyncio.Protocol):
         self._ended = True
         self._later.clear()
         self._lane.connections.discard(self)
+        # The parser holds this connection's methods: without this the two live on until the collector looks for cycles.
+        self._parser = self._whole = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the gateway."""
@@ -156,8 +162,9 @@ class Connection(asyncio.Protocol):
         self._completed = 0
         self._whole = None
         self._parse(data)
-        if self._whole is not None and self._completed == 1 and not self._reading and not self._ended:
-            messages.note(self._peer, data, self._whole, self._lane.tick)
+        whole, self._whole = self._whole, None
+        if whole is not None and self._completed == 1 and not self._reading and not self._ended:
+            messages.note(self._peer, data, whole, self._lane.tick)
 
     def _parse(self, data: bytes) -> None:
         """Give bytes to the parser, and answer what they complete."""

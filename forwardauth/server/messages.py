@@ -44,6 +44,10 @@ class Messages:
         self._remember(peer, message, subrequest)
         self.shapes.note(message, subrequest, second)
 
+    def forget(self) -> None:
+        """Drop the requests that are remembered, with all that was read from them. The shapes stay."""
+        self._parsed = Memo(self._parsed.size)
+
     def _remember(self, peer: str | None, message: bytes, subrequest: Subrequest) -> None:
         if len(message) > _LONGEST_MESSAGE:
             return

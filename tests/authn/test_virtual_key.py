@@ -46,11 +46,11 @@ def row(
     return stored, key_id, "ada", "alpha", expires, state, scopes, rate
 
 
-def bench(*rows: Row, pepper: str = "") -> Bench:
+def bench(*rows: Row, pepper: str = "", text: str = CONFIGURATION) -> Bench:
     records = Records()
     records.key_index.merge(records.key_index.pack(rows))
     records.key_index.ready = True
-    made = Bench(CONFIGURATION, {"PEPPER": pepper}, records=records)
+    made = Bench(text, {"PEPPER": pepper}, records=records)
     made.clock.wall = NOW
     return made
 
@@ -117,6 +117,22 @@ def test_a_typo_is_ours_and_wrong_in_every_any() -> None:
     assert words == ["invalid_credential"] * 5 + ["locked_out"]
     fresh = bench(row(KEY.key, KEY.id))
     assert word(fresh.ask("GET", "https://api.example.com/any", bearer("fixed-secret"))) == "allow"
+
+
+def test_what_is_wrong_during_a_block_counts_for_nobody() -> None:
+    """Attack: from one blocked /64, go on until the whole /48 is blocked (THREATS 50)."""
+    asked = bench(
+        row(KEY.key, "k1"), text=CONFIGURATION.replace("from: [bearer], tokens", "from: [{header: X-Fixed}], tokens")
+    )
+    client, fixed, typo = "2001:db8::1", ("X-Fixed", "fixed-secret"), bearer(TYPO)
+    assert word(asked.ask("GET", "https://a.example/any", fixed, client=client)) == "allow"
+    failing = asked.ask("GET", "https://a.example/any", fixed, typo, client=client)
+    assert (word(failing), len(failing.events)) == ("allow", 1)
+    for _ in range(4):
+        asked.ask("GET", "https://a.example/any", typo, client=client)
+    blocked = asked.ask("GET", "https://a.example/any", fixed, typo, client=client)
+    assert (word(blocked), blocked.events) == ("allow", ())
+    assert word(asked.ask("GET", "https://a.example/any", typo, client=client)) == "locked_out"
 
 
 def test_a_typo_is_refused_even_where_the_index_knows_it() -> None:

@@ -419,6 +419,42 @@ def test_a_branch_that_the_network_alone_satisfies_passes_a_block() -> None:
     assert word(bench.ask("GET", "https://a.example/both", GOOD)) == "locked_out"
 
 
+@pytest.mark.parametrize(
+    "require",
+    [
+        "{any: [ci, office]}",
+        "{any: [office, ci]}",
+        "{any: [staff, office]}",
+        "{any: [office, staff]}",
+        "{any: [{all: [ci, staff]}, {all: [office, office]}]}",
+    ],
+)
+def test_where_the_network_alone_is_enough_a_block_tells_nobody_which_credential_is_right(require: str) -> None:
+    """Attack: be blocked on purpose, and guess on where everybody of the office passes (THREATS 20, 22)."""
+    bench = Bench(CONFIGURATION.replace("{any: [ci, office]}", require))
+    guess(bench, 5)
+    hashes = bench.hashes
+    for headers in ([], [WRONG], [UNSEEN], [basic("eve", "wrong")], [basic("eve", "password"), UNSEEN]):
+        decision = bench.ask("GET", "https://a.example/inside", *headers)
+        assert (word(decision), set(decision.identity.authenticators), decision.events) == ("allow", {"office"}, ())
+    assert bench.hashes == hashes
+
+
+def test_what_is_forgotten_leaves_nothing_behind() -> None:
+    """Attack: be blocked, succeed with a key of one's own, and again, where a success forgets (THREATS 20)."""
+    table = Lockout(
+        LockoutSettings(reset_on_success=True, max_block_seconds=31_536_000.0, initial_block_seconds=86_400)
+    )
+    fail(table, 5, 0.0, OTHER)
+    for _ in range(5000):
+        fail(table, 5, 0.0)
+        table.forget(ME)
+    assert len(table) == 1
+    assert len(table._releases) < 2000
+    assert blocked(table, 86_399.0, OTHER) == 1
+    assert blocked(table, 86_401.0, OTHER) <= 0
+
+
 def test_success_does_not_clear() -> None:
     """Attack: four guesses, one own key, four guesses, for ever."""
     bench = Bench(CONFIGURATION)
