@@ -15,7 +15,7 @@ RUN python -m venv /opt/forwardauth \
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="forwardauth" \
-      org.opencontainers.image.description="Forward-auth service for Traefik and nginx" \
+      org.opencontainers.image.description="Forward-auth service for Traefik, nginx, Caddy, Envoy and HAProxy" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/forwardauth /opt/forwardauth
 # The address beats the configuration's `server.listen`: inside a container 127.0.0.1 would be out of the gateway's
@@ -28,8 +28,16 @@ WORKDIR /etc/forwardauth
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 9000
-# Python is the only program here that can ask. `-I -S` leaves out what a question of one line does not need.
+# Python is the only program here that can ask. `-I -S` leaves out what so short a question does not need. It asks where
+# the service listens: HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH. To connect to 0.0.0.0 or :: is to ask this machine.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-I", "-S", "-c", "import http.client, os; port = os.environ['FORWARDAUTH_LISTEN'].rpartition(':')[2]; c = http.client.HTTPConnection('127.0.0.1', int(port), timeout=4); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
+    CMD ["python", "-I", "-S", "-c", "import http.client, os, socket; \
+        listen = os.environ['FORWARDAUTH_LISTEN']; host, _, port = listen.rpartition(':'); \
+        unix = listen[5:] if listen.startswith('unix:') else None; \
+        tcp = (host.strip('[]') or '0.0.0.0', port); \
+        ask = http.client.HTTPConnection('localhost'); \
+        ask.sock = socket.socket(socket.AF_UNIX) if unix else socket.create_connection(tcp, 4); \
+        ask.sock.settimeout(4); unix and ask.sock.connect(unix); \
+        ask.request('GET', '/health'); raise SystemExit(ask.getresponse().status != 200)"]
 ENTRYPOINT ["forwardauth"]
 CMD ["serve"]

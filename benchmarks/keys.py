@@ -46,10 +46,11 @@ class Held:
     def wrong(self) -> list[str]:
         return [found.wrong for rounds in self.rounds.values() for found in rounds if found.wrong]
 
-    def ratio(self, in_use: int, other: Held) -> float:
-        """The median of the rounds' ratios to another service, by the same keys."""
+    def ratio(self, in_use: int, other: Held) -> float | None:
+        """The median of the rounds' ratios to another service, by the same keys; None where that one never answered."""
         pairs = zip(self.rounds[in_use], other.rounds[in_use], strict=True)
-        return statistics.median(own.per_second / its.per_second for own, its in pairs)
+        ratios = [own.per_second / its.per_second for own, its in pairs if its.per_second]
+        return statistics.median(ratios) if ratios else None
 
 
 def secret(number: int) -> str:
@@ -134,6 +135,8 @@ def table(held: list[Held]) -> str:
             per_second = statistics.median(found.per_second for found in rounds)
             p99 = statistics.median(found.p99_ms for found in rounds)
             name = f"{each.count:,}, of which {in_use:,} are used"
-            lines.append(f"  {name:<34}{per_second:>12,.0f}{each.ratio(in_use, alone[in_use]):>15.0%}{p99:>9.2f}")
+            of_alone = each.ratio(in_use, alone[in_use])
+            ratio = "-" if of_alone is None else f"{of_alone:.0%}"
+            lines.append(f"  {name:<34}{per_second:>12,.0f}{ratio:>15}{p99:>9.2f}")
             lines += [f"    NOT VALID: {found.wrong}" for found in rounds if found.wrong]
     return "\n".join(lines)

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import platform
-import shutil
 import statistics
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from benchmarks.servers import PATHS, Rig, Target
 from benchmarks.start import SERVERS, Started
 from benchmarks.start import measure as measure_start
 from benchmarks.wrk import Measured, Variety, Wrk
-from dev.programs import StartError, status, traefik_binary
+from dev.programs import StartError, end_in_order, installed, status, traefik_binary
 
 PACKAGES = {"wrk": "wrk", "nginx": "nginx", "taskset": "util-linux"}
 SCENES = ("direct", "nginx", "traefik", "keys", "start")
@@ -63,15 +62,15 @@ class Row:
         pairs = zip(self.rounds, other.rounds, strict=True)
         return sorted(own.per_second / its.per_second for own, its in pairs if its.per_second)
 
-    def ratio(self, other: Row) -> float:
-        """The median of the rounds' ratios."""
-        return statistics.median(self.ratios(other))
+    def ratio(self, other: Row) -> float | None:
+        """The median of the rounds' ratios; None where the other one answered in no round."""
+        return statistics.median(ratios) if (ratios := self.ratios(other)) else None
 
 
 def within(ratios: Sequence[float]) -> tuple[float, float]:
-    """Between which two of the sorted ratios their true median lies, with 95 % (the sign test's interval).
+    """Between which two of the sorted ratios (one or more) their true median lies, with 95 %.
 
-    Fewer than six tell nothing of the kind: then it is the smallest and the largest.
+    It is the sign test's interval. Fewer than six tell nothing of the kind: then it is the smallest and the largest.
     """
     left_out, outside = 0, 1.0
     while 2 * outside <= 0.05 * 2 ** len(ratios):
@@ -132,14 +131,21 @@ def table(rows: Sequence[Row]) -> str:
         title = f"{where}, {variety} requests"
         lines += [f"\n{title:<36}{'requests/s':>12}{'of nginx':>20}{'x aiohttp':>11}{'p50 ms':>9}{'p99 ms':>9}"]
         for row in group:
-            least, most = within(row.ratios(group[LIMIT]))
-            of_nginx = f"{row.ratio(group[LIMIT]):.0%} ({least:.0%} to {most:.0%})"
+            of_nginx, of_aiohttp = share(row.ratios(group[LIMIT])), row.ratio(group[PLAIN])
+            times = "-" if of_aiohttp is None else f"{of_aiohttp:.2f}"
             lines.append(
                 f"  {row.server:<34}{row.per_second:>12,.0f}{of_nginx:>20}"
-                f"{row.ratio(group[PLAIN]):>11.2f}{row.p50_ms:>9.2f}{row.p99_ms:>9.2f}"
+                f"{times:>11}{row.p50_ms:>9.2f}{row.p99_ms:>9.2f}"
             )
             lines += [f"    NOT VALID: {complaint}" for complaint in row.wrong]
     return "\n".join(lines)
+
+
+def share(ratios: Sequence[float]) -> str:
+    if not ratios:
+        return "-"
+    least, most = within(ratios)
+    return f"{statistics.median(ratios):.0%} ({least:.0%} to {most:.0%})"
 
 
 def start_table(starts: Sequence[Started]) -> str:
@@ -162,10 +168,11 @@ def as_json(rows: Sequence[Row], starts: Sequence[Started], held: Sequence[keys.
     measured = [
         asdict(row)
         | {"median_per_second": row.per_second, "median_p50_ms": row.p50_ms, "median_p99_ms": row.p99_ms}
-        | {"of_nginx": row.ratio(group[LIMIT]), "of_nginx_within": within(row.ratios(group[LIMIT]))}
+        | {"of_nginx": row.ratio(group[LIMIT]), "of_nginx_within": within(ratios) if ratios else None}
         | {"of_aiohttp": row.ratio(group[PLAIN])}
         for row in rows
         for group in [[each for each in rows if (each.scene, each.variety) == (row.scene, row.variety)]]
+        for ratios in [row.ratios(group[LIMIT])]
     ]
     of_keys = [asdict(each) | {"folder": None} for each in held]
     return {"machine": machine(), "load": measured, "start": [asdict(each) for each in starts], "keys": of_keys}
@@ -179,7 +186,7 @@ def cores_to_use() -> tuple[int, int]:
 
 
 def require_programs() -> None:
-    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    missing = [package for program, package in PACKAGES.items() if not installed(program)]
     if missing:
         raise StartError(f"something is missing. Debian and Ubuntu: apt-get install {' '.join(missing)}")
 
@@ -196,6 +203,7 @@ def main() -> int:
     options.add_argument("--connections", type=int, default=32, help="of the load (32)")
     options.add_argument("--json", type=Path, metavar="FILE", help="also write every round to a file")
     chosen = options.parse_args()
+    end_in_order()
     try:
         require_programs()
         cores = cores_to_use()

@@ -9,10 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import bcrypt
-
 from benchmarks.wrk import Shape
-from dev.programs import ROOT, Program, free_ports, shipped, started, traefik_binary, until_ready
+from dev.programs import ROOT, Program, free_ports, installed, shipped, started, traefik_binary, until_ready
 
 TOKENS = 1000
 PATHS: dict[Shape, str] = {"subrequest": "/verify/traefik", "client": "/v1/chat/completions"}
@@ -116,9 +114,11 @@ class Rig:
         return self._stack.enter_context(started(name, ["taskset", "-c", str(core), *command], self.folder))
 
     def _nginx(self, name: str, core: int, http: str) -> Program:
+        binary = installed("nginx")
+        assert binary, "the caller looked for it"
         conf = self.folder / f"{name}.conf"
         conf.write_text(NGINX.format(folder=self.folder, name=name, http=http))
-        return self._start(name, core, "nginx", "-p", str(self.folder), "-c", str(conf))
+        return self._start(name, core, binary, "-p", str(self.folder), "-c", str(conf))
 
     def headers(self, shape: Shape, token: str) -> dict[str, str]:
         """One request of the load, for the checks before it."""
@@ -147,6 +147,8 @@ class Rig:
         ]
         config = self.folder / "forwardauth.yml"
         config.write_text(CONFIG.format(port=port, admin=admin, tokens="\n".join(lines), audit=self.audit))
+        import bcrypt  # not above: --help runs before anything is installed
+
         hashed = bcrypt.hashpw(b"password", bcrypt.gensalt(rounds=10)).decode()
         (self.folder / "users.htpasswd").write_text(f"alice:{hashed}\n")
         command = [sys.executable, "-m", "forwardauth", "serve", f"--config={config}"]

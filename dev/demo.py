@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,9 +20,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import bcrypt
-
-from dev.programs import Program, StartError, free_ports, shipped, started, traefik_binary, until_ready
+from dev.programs import (
+    Program,
+    StartError,
+    end_in_order,
+    free_ports,
+    ignore_signals,
+    shipped,
+    started,
+    traefik_binary,
+    until_ready,
+)
 
 CONFIG = """\
 server:
@@ -147,6 +154,8 @@ def gateway_port(wanted: int) -> int:
 
 
 def write_configuration(folder: Path, password: str, gateway: int, ports: list[int]) -> None:
+    import bcrypt  # not above: --help runs before anything is installed
+
     backend, service, admin, tls = ports
     (folder / "forwardauth.yml").write_text(CONFIG.format(folder=folder, service=service, admin=admin))
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=10)).decode()
@@ -178,7 +187,7 @@ def show(gateway: str, token: str, password: str) -> None:
         f"""
 {gateway} is ready: Traefik -> forwardauth -> a small backend. Ctrl-C ends it.
 
-Paste this first. Both are new with every start and shown only here:
+Open a second terminal and paste this first. Both are new with every start and shown only here:
 
     TOKEN='{token}' PASSWORD='{password}'
 
@@ -251,19 +260,12 @@ def demonstrate(port: int, only_check: bool) -> int:
             time.sleep(0.2)
 
 
-def ignore_signals() -> None:
-    """A second, impatient Ctrl-C would leave programs behind that nobody ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
 def main() -> int:
     options = argparse.ArgumentParser(prog="./run", description=__doc__)
     options.add_argument("--port", type=int, default=8080, help="the gateway's (8080; 0 is any free one)")
     options.add_argument("--check", action="store_true", help="make the printed requests, compare, and end")
     chosen = options.parse_args()
-    # SIGTERM ends everything in the same order as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_in_order()
     try:
         return demonstrate(chosen.port, chosen.check)
     except StartError as reason:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,10 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
 STOP_SECONDS = 5
+# Ctrl-C, `kill`, and a terminal that is closed.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Where Debian keeps servers, which is on nobody's PATH but root's.
+SERVERS = ("/usr/sbin", "/usr/local/sbin")
 
 
 class StartError(Exception):
@@ -106,6 +112,30 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def end_in_order() -> None:
+    """Makes the first signal that ends this program a KeyboardInterrupt, so that what it started ends before it."""
+    for each in ENDING:
+        if signal.getsignal(each) is not signal.SIG_IGN:  # `nohup` asked for that
+            signal.signal(each, _interrupt)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    ignore_signals()
+    raise KeyboardInterrupt
+
+
+def ignore_signals() -> None:
+    """A second, impatient Ctrl-C would leave programs behind that nobody ends; so would a shell that ends as well."""
+    for each in ENDING:
+        # Not SIG_IGN: of a second one that is already on its way Python would print a complaint.
+        signal.signal(each, lambda _signal, _frame: None)
+
+
+def installed(program: str) -> str | None:
+    """The path of a program of this system."""
+    return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SERVERS]))
 
 
 def traefik_binary() -> str | None:

@@ -1,6 +1,6 @@
 """Every check of a change: ruff, mypy and pytest, and one summary at the end.
 
-Further arguments go to pytest, for example `./test tests/test_routes.py -k slash`.
+Further arguments go to pytest, for example `./test tests/core/test_routes.py -k slash`.
 """
 
 from __future__ import annotations

@@ -7,10 +7,13 @@ Runs before anything is installed, so it needs Python's own library and nothing 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -18,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed"
+LOCK = ROOT / ".venv.lock"
 
 # The extras of pyproject.toml that an entry script may ask for; each contains the ones before it.
 EXTRAS = ["demo", "test"]
@@ -41,10 +45,30 @@ def digest(content: bytes) -> str:
 
 
 def present() -> Stamp | None:
+    if not PYTHON.exists():  # or it is a link to a Python that has been removed
+        return None
     try:
         return Stamp(*STAMP.read_text().split())
     except (OSError, TypeError):
         return None
+
+
+def suffices(found: Stamp | None, wanted: Stamp) -> bool:
+    if found is None or found[:2] != wanted[:2]:
+        return False
+    return EXTRAS.index(wanted.extra) <= EXTRAS.index(found.extra)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Two entry scripts at once would each clear what the other one installs."""
+    with LOCK.open("a") as lock:  # let go of when it is closed, or when this program is gone
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another ./run, ./test or ./bench, which is making .venv")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def create() -> None:
@@ -90,10 +114,17 @@ def fail(message: str) -> NoReturn:
 
 
 def main() -> None:
-    wanted, found = stamp(sys.argv[1]), present()
-    if not PYTHON.exists():  # or it is a link to a Python that has been removed
-        found = None
-    if found and found[:2] == wanted[:2] and EXTRAS.index(wanted.extra) <= EXTRAS.index(found.extra):
+    wanted = stamp(sys.argv[1])
+    if suffices(present(), wanted):
+        return
+    with alone():
+        make(wanted)
+
+
+def make(wanted: Stamp) -> None:
+    """Makes what is missing now: whoever held the lock before may have made it."""
+    found = present()
+    if suffices(found, wanted):
         return
     # The stamp goes first and returns last: what is interrupted in between is done again from the start.
     STAMP.unlink(missing_ok=True)

@@ -3,17 +3,18 @@
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from benchmarks.run import Row, as_json, table, targets, verify, within
+from benchmarks import keys
+from benchmarks.run import PACKAGES, Row, as_json, table, targets, verify, within
 from benchmarks.servers import TOKENS, Rig, Target
 from benchmarks.start import resident_mb
 from benchmarks.wrk import Measured, Shape, Variety, Wrk, read
-from dev.programs import StartError, traefik_binary
+from dev.programs import StartError, installed, traefik_binary
 
 # What Traefik sends to an auth server for one request, and the host that every request has.
 SUBREQUEST = {
@@ -37,8 +38,8 @@ def rig() -> Iterator[Rig]:
 
 def needs(*programs: str) -> None:
     for program in programs:
-        if not shutil.which(program):
-            pytest.skip(f"{program} is missing: apt-get install {program}")
+        if not installed(program):
+            pytest.skip(f"{program} is missing: apt-get install {PACKAGES[program]}")
 
 
 async def fired(rig: Rig, shape: Shape, variety: Variety) -> tuple[Measured, list[str]]:
@@ -158,6 +159,28 @@ def test_the_table_says_what_is_not_valid() -> None:
     ]
     assert lines[-1].strip() == "NOT VALID: 7 refused"
     assert as_json(rows, [])["load"][2]["of_aiohttp"] == pytest.approx(2.4)
+
+
+def silent(server: str) -> Row:
+    return row(server, 0, wrong="no answer at all")
+
+
+def test_a_server_that_never_answered_leaves_a_table() -> None:
+    rows = [silent("nginx"), silent("aiohttp"), row("forwardauth", 60)]
+    lines = table(rows).splitlines()
+    assert [line.split() for line in lines if line.startswith("  forwardauth")] == [
+        ["forwardauth", "60", "-", "-", "1.00", "2.00"]
+    ]
+    assert [line.strip() for line in lines].count("NOT VALID: no answer at all") == 2
+    measured = json.loads(json.dumps(as_json(rows, []), allow_nan=False))["load"][2]
+    assert [measured[name] for name in ("of_nginx", "of_nginx_within", "of_aiohttp")] == [None] * 3
+
+
+def test_keys_that_never_passed_leave_a_table(tmp_path: Path) -> None:
+    few, some, many = (keys.Held(count, 0, tmp_path, 0.1, 0.1, 1.0) for count in (keys.FEW, keys.SOME, keys.MANY))
+    for held, in_use in ((few, keys.FEW), (many, keys.FEW), (some, keys.SOME), (many, keys.SOME)):
+        held.rounds[in_use] = silent("keys").rounds
+    assert keys.table([few, some, many]).count("NOT VALID: no answer at all") == 4
 
 
 def test_resident_memory_is_read() -> None:

@@ -1,12 +1,12 @@
 """The image's promises, as far as they can be kept to without a container engine."""
 
-import http.client
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = ROOT / "Dockerfile"
@@ -37,10 +38,11 @@ def health_command() -> list[str]:
     return [sys.executable, *arguments]
 
 
-def health(port: int) -> int:
+def health(listen: str, folder: Path) -> int:
     """The HEALTHCHECK itself, as an engine would run it: its exit code decides."""
-    environment = {"FORWARDAUTH_LISTEN": f"0.0.0.0:{port}"}
-    return subprocess.run(health_command(), env=environment, timeout=20, stderr=subprocess.DEVNULL).returncode
+    environment = {"FORWARDAUTH_LISTEN": listen}
+    command = health_command()
+    return subprocess.run(command, env=environment, cwd=folder, timeout=20, stderr=subprocess.DEVNULL).returncode
 
 
 @pytest.fixture
@@ -50,8 +52,28 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(
+    params=[
+        "0.0.0.0:PORT",
+        "127.0.0.2:PORT",
+        "localhost:PORT",
+        ":PORT",
+        "[::1]:PORT",
+        "[::]:PORT",
+        "unix:FOLDER/auth.sock",
+    ]
+)
+def listen(request: pytest.FixtureRequest, port: int) -> Iterator[str]:
+    """An address in every form of docs/operations.md."""
+    if "[" in request.param and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    # Below /tmp itself: the path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="forwardauth-") as folder:
+        yield request.param.replace("PORT", str(port)).replace("FOLDER", folder)
+
+
 @pytest.fixture
-def service(port: int, tmp_path: Path) -> Iterator[int]:
+def service(listen: str, tmp_path: Path) -> Iterator[str]:
     """What the image starts, in an empty folder and with an environment of a container's size."""
     command = [sys.executable, "-m", *json.loads(last("ENTRYPOINT")), *json.loads(last("CMD"))]
     environment = {
@@ -59,32 +81,34 @@ def service(port: int, tmp_path: Path) -> Iterator[int]:
         "HOME": str(tmp_path),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "FORWARDAUTH_LISTEN": f"127.0.0.1:{port}",
+        "FORWARDAUTH_LISTEN": listen,
         "FORWARDAUTH_ADMIN": "127.0.0.1:0",
         "FORWARDAUTH_TOKEN": "a-token-of-the-test",
     }
     program = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
-        while not answers(port):
+        while not listens(listen):
             assert program.poll() is None, "the service ended"
             assert time.monotonic() < deadline, "the service is not ready after 20 s"
             time.sleep(0.05)
-        yield port
+        yield listen
     finally:
         program.terminate()
         assert program.wait(10) == 0
 
 
-def answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def listens(listen: str) -> bool:
+    host, _, port = listen.rpartition(":")
     try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
+        if host == "unix":
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.connect(port)
+        else:
+            socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), 2).close()
     except OSError:
         return False
-    finally:
-        connection.close()
+    return True
 
 
 def test_hadolint_has_nothing_to_say() -> None:
@@ -123,20 +147,25 @@ def test_nothing_but_the_project_enters_the_build() -> None:
     assert {rule[1:] for rule in rules if rule.startswith("!")} == copied
 
 
-def test_health_check_passes_on_the_running_service(service: int) -> None:
-    assert health(service) == 0
-
-
-def test_the_service_writes_nothing_beside_itself(service: int, tmp_path: Path) -> None:
-    """With a read-only root file system any attempt would be an error."""
+def test_health_check_passes_on_the_running_service(service: str, tmp_path: Path) -> None:
+    assert health(service, tmp_path) == 0
+    # With a read-only root file system any attempt to write would be an error.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_health_check_fails_where_nothing_listens(port: int) -> None:
-    assert health(port) == 1
+def test_health_check_fails_where_nothing_listens(listen: str, tmp_path: Path) -> None:
+    assert health(listen, tmp_path) == 1
 
 
-def test_health_check_fails_on_any_answer_but_200() -> None:
+@pytest.mark.parametrize("name", ["traefik", "coolify"])
+def test_a_compose_file_lets_the_service_write_and_gain_nothing(name: str) -> None:
+    service = yaml.safe_load((ROOT / "deploy" / name / "compose.yml").read_text())["services"]["forwardauth"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"volumes", "tmpfs", "privileged", "cap_add"} & set(service)
+
+
+def test_health_check_fails_on_any_answer_but_200(tmp_path: Path) -> None:
     class Sick(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503)
@@ -148,5 +177,5 @@ def test_health_check_fails_on_any_answer_but_200() -> None:
     with HTTPServer(("127.0.0.1", 0), Sick) as server:
         answering = threading.Thread(target=server.handle_request)
         answering.start()
-        assert health(server.server_port) == 1
+        assert health(f"0.0.0.0:{server.server_port}", tmp_path) == 1
         answering.join(10)

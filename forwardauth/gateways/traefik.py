@@ -8,14 +8,18 @@ from forwardauth.gateways.dialect import Dialect, as_it_is
 from forwardauth.gateways.forwarded import HEADERS, read_forwarded
 from forwardauth.gateways.lines import Block, Names
 
+_IDENTITY = "^X-Auth-"
+
 
 def blocks(names: Names) -> tuple[Block, ...]:
-    """What is deleted and set, beside the `X-Auth-` headers that the file's expression names."""
+    """What is deleted and set: the `X-Auth-` headers by an expression, whatever else there is by its name."""
     listed = [*names.credentials, *(name for name in names.identity if not name.startswith("X-Auth-"))]
-    label = "- traefik.http.middlewares.forwardauth.forwardauth.authresponseheaders="
+    label = "- traefik.http.middlewares.forwardauth.forwardauth.authresponseheaders"
     return (
+        Block("traefik/dynamic.yml", "forwardAuth", f"authResponseHeadersRegex: {_IDENTITY}"),
         Block("traefik/dynamic.yml", "forwardAuth", "\n  - ".join(["authResponseHeaders:", *listed])),
-        Block("traefik/compose.yml", "labels", label + ",".join(listed)),
+        Block("traefik/compose.yml", "labels", f"{label}regex={_IDENTITY}"),
+        Block("traefik/compose.yml", "labels", f"{label}={','.join(listed)}"),
     )
 
 
