@@ -96,8 +96,8 @@ class App:
         # What lives now lives for good; later sweeps need not look at it (and stop the loop for it).
         gc.collect()
         gc.freeze()
-        # Small sweeps: at 50,000 one held the loop for 3 ms, which was the p99. Full ones hardly ever come (they hold it
-        # for as long as reading all of memory takes), so nothing that comes and goes may be a cycle: connections,
+        # Small sweeps: at 50,000 one held the loop for 3 ms, which was the p99. Full ones hardly ever come: they hold
+        # it for as long as reading all of memory takes. So nothing that comes and goes may be a cycle. Connections,
         # identities and replaced configurations are freed when the last one lets go of them.
         gc.set_threshold(2_000, 10, 1_000)
         watchers = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_key_files())]

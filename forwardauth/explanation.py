@@ -13,18 +13,24 @@ from forwardauth.core.requirement import AllOf, AnyOf, Requirement
 
 
 def view_of(snapshot: Snapshot, method: str, headers: Iterable[tuple[str, str]], client: str, url: str) -> RequestView:
-    """The request as a gateway would tell it. Raises ValueError where `url` is not whole."""
+    """The request as a gateway would tell it; a Host among `headers` replaces that of `url`, as curl has it.
+
+    Raises ValueError where `url` is not whole.
+    """
     parts = urlsplit(url)
     if not parts.scheme or not parts.netloc:
         raise ValueError("expected a whole URL, such as https://api.example.com/v1/models")
-    sent = [(b"Host", b"forwardauth")]
-    sent += [(name.encode(), value.encode()) for name, value in headers]
+    sent = [(name.encode(), value.encode()) for name, value in headers]
+    host = next((value for name, value in sent if name.lower() == b"host"), None)
+    if host is None:
+        host = parts.netloc.encode()
+        sent.append((b"Host", b"forwardauth"))
     target = url[len(parts.scheme) + 3 + len(parts.netloc) :] or "/"
     view = RequestView(peer_trusted=True)
     next(iter(snapshot.header_names.values())).read(sent, view)
     view.method = method.encode()
     view.scheme = parts.scheme.encode()
-    view.host = parts.netloc.encode()
+    view.host = host
     view.target = target.encode() if target.startswith("/") else b"/" + target.encode()
     view.forwarded_for = client.encode()
     return view

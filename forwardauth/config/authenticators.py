@@ -34,7 +34,7 @@ def build_authenticators(
         before = len(mistakes.found)
         built[name] = _build(name, entry, reader, mistakes, materials)
         if not settings.asks and len(mistakes.found) > before:
-            del mistakes.found[before:]
+            mistakes.keep(before)
             built[name] = None
     return built
 
@@ -64,11 +64,14 @@ def _build(
         return None
     module = KINDS[kind]
     check_extra(module, path, mistakes)
-    words = reader.read(module.Settings, entry[kind], path)
+    before = len(mistakes.found)
+    words = reader.read_partly(module.Settings, entry[kind], path)
     if words is None:
         return None
+    is_read = len(mistakes.found) == before
+    # Built all the same, so that the mistakes of what is readable are told with the others.
     authenticator: Authenticator = module.build(name, words, materials(path))
-    return authenticator
+    return authenticator if is_read else None
 
 
 def check_extra(module: ModuleType, path: str, mistakes: Mistakes) -> None:

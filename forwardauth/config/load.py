@@ -5,17 +5,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from forwardauth.authn.building import HEADER_NAME
 from forwardauth.config.document import parse
 from forwardauth.config.interpolate import Whole, expand
 from forwardauth.config.materials import Files, Records
 from forwardauth.config.mistakes import ConfigurationError, Mistake, Mistakes
 from forwardauth.config.reader import Reader
-from forwardauth.config.settings import UNBUILT, ServerSettings, Settings, parse_listen
+from forwardauth.config.settings import UNBUILT, Address, ServerSettings, Settings, parse_listen
 from forwardauth.config.snapshot import Snapshot, build_snapshot
 from forwardauth.stores.files import Stamp
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
+_LISTENERS = ("listen", "public", "admin")
+_VARIABLES = {
+    "authenticators.token.token.from[0]": "FORWARDAUTH_HEADER",
+    "authenticators.token.token.tokens[0].value": "FORWARDAUTH_TOKEN",
+}
+"""Where in the configuration of the environment alone the value of a variable stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +54,18 @@ def load(
     `records` are what the one before it left behind.
     """
     mistakes = Mistakes()
-    overrides = _with_environment(overrides, environment, mistakes)
+    given, overrides = overrides, _with_environment(overrides, environment, mistakes)
     path = Path(overrides.config).absolute() if overrides.config else None
     files = Files(path.parent if path is not None else Path.cwd())
     try:
         document = _read(path, files) if path is not None else _from_environment(overrides, environment, mistakes)
-        reader = Reader(mistakes, lambda text: expand(text, environment, files.text), UNBUILT)
+        reader = Reader(mistakes, lambda text: _encodable(expand(text, environment, files.text)), UNBUILT)
         # Partly: what is readable is built all the same, so that its mistakes are told with the others.
-        settings = _overridden(reader.read_partly(Settings, document, "") or Settings(), overrides, mistakes)
+        settings = reader.read_partly(Settings, document, "") or Settings()
+        settings = _overridden(settings, overrides, given, mistakes)
         snapshot = build_snapshot(settings, reader, mistakes, files, process_key, records or Records())
+        if path is None:
+            mistakes.found = [each._replace(path=_VARIABLES.get(each.path, each.path)) for each in mistakes.found]
         mistakes.check()
         assert snapshot is not None
     except ConfigurationError as failure:
@@ -70,6 +80,15 @@ def _read(path: Path, files: Files) -> dict[str, Any]:
     except ValueError as failure:
         raise ConfigurationError([Mistake("", str(failure))]) from None
     return parse(text)
+
+
+def _encodable(text: str) -> str:
+    """The text. Raises ValueError where it is none: Python keeps bytes of the environment that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected UTF-8 text; there are bytes in it that are none") from None
+    return text
 
 
 def _with_environment(overrides: Overrides, environment: Mapping[str, str], mistakes: Mistakes) -> Overrides:
@@ -99,6 +118,11 @@ def _from_environment(overrides: Overrides, environment: Mapping[str, str], mist
         mistakes.add("", what)
         raise ConfigurationError(mistakes.found)
     header = environment.get("FORWARDAUTH_HEADER") or "Authorization"
+    if not HEADER_NAME.fullmatch(header) or header.lower() == "cookie":
+        mistakes.add(
+            "FORWARDAUTH_HEADER", "expected the name of the header that carries the token, such as X-API-Token"
+        )
+        header = "Authorization"
     source: Any = "bearer" if header.lower() in ("authorization", "bearer") else {"header": Whole(header)}
     # Whole: a token with `${` in it is what it is, and no reference.
     entry = {"name": "token", "value": Whole(token)}
@@ -111,15 +135,33 @@ def _from_environment(overrides: Overrides, environment: Mapping[str, str], mist
     }
 
 
-def _overridden(settings: Settings, overrides: Overrides, mistakes: Mistakes) -> Settings:
+def _overridden(settings: Settings, overrides: Overrides, given: Overrides, mistakes: Mistakes) -> Settings:
+    """The settings with what beats them; `given` is what of it stands on the command line."""
     server: ServerSettings = settings.server
-    for key in ("listen", "public", "admin"):
+    places = {key: f"server.{key}" for key in _LISTENERS}
+    for key in _LISTENERS:
         text = getattr(overrides, key)
         if text is None:
             continue
+        places[key] = f"--{key}" if getattr(given, key) else f"FORWARDAUTH_{key.upper()}"
         try:
             parse_listen(text)
         except ValueError as mistake:
-            mistakes.add(f"server.{key}", str(mistake))
+            mistakes.add(places[key], str(mistake))
         server = replace(server, **{key: text})
+    _check_listeners(server, places, mistakes)
     return replace(settings, server=server, disable_auth=settings.disable_auth or overrides.disable_auth)
+
+
+def _check_listeners(server: ServerSettings, places: Mapping[str, str], mistakes: Mistakes) -> None:
+    """Note two listeners at one address; `places` are where each is set. Port 0 is another port each time."""
+    seen: dict[Address, str] = {}
+    for key in _LISTENERS:
+        try:
+            address = parse_listen(getattr(server, key))
+        except ValueError:
+            # Told already.
+            continue
+        first = seen.setdefault(address, places[key])
+        if first != places[key] and (address.port or address.unix):
+            mistakes.add(places[key], f"{address} is {first} too; expected an address of its own")

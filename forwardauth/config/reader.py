@@ -6,6 +6,7 @@ Settings are dataclasses that live beside what they set; msgspec converts the le
 
 import dataclasses
 import difflib
+import functools
 import re
 import types
 import typing
@@ -35,9 +36,16 @@ _EXPECTED = {
 _WRONG = object()
 
 
+# Python works them out anew each time, which was a third of the time that a thousand tokens take.
+@functools.cache
+def _hints(settings: Any) -> dict[str, Any]:
+    return typing.get_type_hints(settings)
+
+
 class Reader:
     """Reads values into types; `expand` replaces references in texts and raises ValueError.
 
+    Each value is expanded once; what stands below a `dict[str, Any]` not at all, as it is read again by its own types.
     `unbuilt` names keys by YAML path pattern (`routes[].inject`) that the contract has and this version has not.
     """
 
@@ -55,13 +63,14 @@ class Reader:
     def read_partly(self, wanted: type[T], value: Any, path: str) -> T | None:
         """As much of the value as can be used, so that what is built from it can be looked at for mistakes too.
 
-        A key that is wrong has its default, settings without a required key are None, in a list too.
+        A key that is wrong has its default. Where there is none, and in lists (so that the places of the others hold),
+        something empty stands for it. Nothing may be decided by that: a mistake was noted.
         """
         found = self._read(wanted, value, path)
         return None if found is _WRONG else typing.cast(T, found)
 
     def _wrong(self, path: str, text: str) -> Any:
-        self._mistakes.add(path, text)
+        self._mistakes.add_unreadable(path, text)
         return _WRONG
 
     def _read(self, wanted: Any, value: Any, path: str) -> Any:
@@ -70,6 +79,13 @@ class Reader:
                 value = self._expand(value)
             except ValueError as mistake:
                 return self._wrong(path, str(mistake))
+        if isinstance(value, str) and "\0" in value:
+            # No file, socket or header can have one, and Python raises where it is used.
+            return self._wrong(path, "expected text without NUL (\\0)")
+        return self._convert(wanted, value, path)
+
+    def _convert(self, wanted: Any, value: Any, path: str) -> Any:
+        """A value whose references are expanded."""
         if dataclasses.is_dataclass(wanted):
             return self._read_settings(wanted, value, path)
         origin = typing.get_origin(wanted)
@@ -80,31 +96,28 @@ class Reader:
         if origin is dict:
             return self._read_mapping(typing.get_args(wanted)[1], value, path)
         if wanted is Any:
-            return value
+            return self._read_any(value, path)
         return self._read_scalar(wanted, value, path)
 
     def _read_settings(self, wanted: Any, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             return self._wrong(path, "expected settings below it (key: value)")
-        hints = typing.get_type_hints(wanted)
+        hints = _hints(wanted)
         fields = {field.metadata.get("key", field.name): field for field in dataclasses.fields(wanted)}
         for key in value:
             if key not in fields:
                 self._unknown(key, join(path, key), list(fields))
         arguments: dict[str, Any] = {}
-        wrong = False
         for key, field in fields.items():
             if key in value:
                 found = self._read(hints[field.name], value[key], join(path, key))
                 if found is not _WRONG:
                     arguments[field.name] = found
                     continue
-            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            if required and key not in value:
-                self._mistakes.add(join(path, key), "is missing")
-            wrong = wrong or required
-        if wrong:
-            return _WRONG
+            if _is_required(field):
+                if key not in value:
+                    self._wrong(join(path, key), "is missing")
+                arguments[field.name] = _stand_in(hints[field.name])
         settings = wanted(**arguments)
         mistakes = getattr(settings, "mistakes", None)
         if mistakes is not None:
@@ -124,34 +137,44 @@ class Reader:
         if value is None and type(None) in options:
             return None
         options = tuple(option for option in options if option is not type(None))
+        if isinstance(value, Whole) and len(options) > 1:
+            value = _by_its_looks(options, value)
         if isinstance(value, list | dict):
             shape = type(value)
             for option in options:
                 if typing.get_origin(option) is shape or (shape is dict and dataclasses.is_dataclass(option)):
-                    return self._read(option, value, path)
+                    return self._convert(option, value, path)
         scalars = [option for option in options if typing.get_origin(option) is None]
         for option in scalars:
             if not dataclasses.is_dataclass(option) and _fits(option, value):
-                return self._read(option, value, path)
+                return self._convert(option, value, path)
         if len(options) == 1:
-            return self._read(options[0], value, path)
+            return self._convert(options[0], value, path)
         return self._wrong(path, f"expected {' or '.join(dict.fromkeys(map(_name, options)))}")
 
     def _read_list(self, wanted: Any, value: Any, path: str) -> Any:
         if isinstance(value, Whole):
-            value = [Whole(part.strip()) for part in value.split(",") if part.strip()]
+            value = value.parts()
         if not isinstance(value, list):
             return self._wrong(path, "expected a list")
         found = [self._read(wanted, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
-        if dataclasses.is_dataclass(wanted):
-            return [None if entry is _WRONG else entry for entry in found]
-        return _WRONG if any(entry is _WRONG for entry in found) else found
+        return [_stand_in(wanted) if entry is _WRONG else entry for entry in found]
 
     def _read_mapping(self, wanted: Any, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             return self._wrong(path, "expected settings below it (key: value)")
+        if wanted is Any:
+            return value
         found = {key: self._read(wanted, entry, join(path, key)) for key, entry in value.items()}
-        return _WRONG if any(entry is _WRONG for entry in found.values()) else found
+        return {key: entry for key, entry in found.items() if entry is not _WRONG}
+
+    def _read_any(self, value: Any, path: str) -> Any:
+        if isinstance(value, list):
+            return self._read_list(Any, value, path)
+        if isinstance(value, dict):
+            found = {key: self._read(Any, entry, join(path, key)) for key, entry in value.items()}
+            return {key: _stand_in(Any) if entry is _WRONG else entry for key, entry in found.items()}
+        return value
 
     def _read_scalar(self, wanted: Any, value: Any, path: str) -> Any:
         if wanted is Secret:
@@ -174,6 +197,33 @@ class Reader:
         if not isinstance(value, str):
             return self._wrong(path, "expected text; put it in quotes")
         return Secret(value) if value else self._wrong(path, "the secret is empty")
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _stand_in(wanted: Any) -> Any:
+    """Something empty of a type, in the place of what could not be read."""
+    if wanted is Any:
+        return ""
+    origin = typing.get_origin(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return _stand_in(typing.get_args(wanted)[0])
+    if dataclasses.is_dataclass(wanted):
+        hints = _hints(typing.cast(Any, wanted))
+        required = [field.name for field in dataclasses.fields(wanted) if _is_required(field)]
+        return typing.cast(Any, wanted)(**{name: _stand_in(hints[name]) for name in required})
+    return (origin or wanted)()
+
+
+def _by_its_looks(options: tuple[Any, ...], value: Whole) -> Any:
+    """A value of the environment where several types may stand: a switch, a list by commas, or text."""
+    if bool in options and value.lower() in _TRUE | _FALSE:
+        return value.lower() in _TRUE
+    if "," in value and any(typing.get_origin(option) is list for option in options):
+        return value.parts()
+    return value
 
 
 def _pattern(path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from forwardauth.authn.building import build_limit, build_methods
 from forwardauth.config.authenticators import NAME
+from forwardauth.config.interpolate import Whole
 from forwardauth.config.materials import ConfigurationMaterials, Files
 from forwardauth.config.mistakes import Mistakes, join
 from forwardauth.config.presets import expand, preset_mistakes
@@ -17,26 +18,28 @@ from forwardauth.core.scopes import path_pattern
 from forwardauth.replies import FORMATS
 
 _PASS = ("false", "foreign", "true")
+_MOST = 100
+"""Authenticators of one route, which a request may ask all of."""
 
 
 def build_routes(
     settings: Settings, authenticators: dict[str, Authenticator | None], mistakes: Mistakes
 ) -> list[Route]:
     """The routes in order; authenticators that are disabled (None) fall out of what they require."""
-    if not settings.routes and not any(mistake.path.startswith("routes") for mistake in mistakes.found):
+    if not settings.routes:
         mistakes.add("routes", "expected at least one route; what matches none is denied")
     routes: list[Route] = []
     seen: dict[tuple[Any, ...], str] = {}
     names: set[str] = set()
     for index, entry in enumerate(settings.routes):
-        if entry is None or not entry.enabled:
+        if not entry.enabled:
             continue
         path = f"routes[{index}]"
         for key, text in preset_mistakes(entry):
             mistakes.add(join(path, key), text)
         built = [_build_route(each, path, settings, authenticators, mistakes) for each in expand(entry)]
         if built and all(route.paths and _place(route) in seen for route in built):
-            mistakes.add(path, f"never reached: {seen[_place(built[0])]} matches the same requests before it")
+            mistakes.add(path, f"never reached: {seen[_place(built[0])]} matches the same requests before it", *_PLACE)
         for route in built:
             seen.setdefault(_place(route), path)
             if route.name in names and (entry.name or entry.preset) is not None:
@@ -46,6 +49,9 @@ def build_routes(
             route.limit_key = built[0].limit_key
         routes += built
     return routes
+
+
+_PLACE = ("host", "methods", "path", "preset")
 
 
 def _place(route: Route) -> tuple[Any, ...]:
@@ -64,12 +70,12 @@ def _build_route(
         mistakes.add(join(path, "name"), "expected a name of letters, digits, _, . and -")
     requirement: Requirement | None = None
     if entry.public and entry.require is not None:
-        mistakes.add(path, "either public or require, not both")
+        mistakes.add(path, "either public or require, not both", "public", "require")
     elif entry.require is not None:
         requirement = _build_requirement(entry.require, join(path, "require"), settings, authenticators, mistakes)
     elif not entry.public:
         open_way = "" if entry.preset else " or public: true"
-        mistakes.add(path, f"expected require (who may pass){open_way}")
+        mistakes.add(path, f"expected require (who may pass){open_way}", "public", "require")
     if entry.public and entry.encoded_slashes:
         mistakes.add(join(path, "encoded_slashes"), "never on a public route: it could lead to a closed one")
     host = entry.host
@@ -116,21 +122,24 @@ def _login_address(entry: bool | str, public_url: str | None, path: str, mistake
 
 def _build_patterns(entry: RouteSettings, path: str, mistakes: Mistakes) -> tuple[str, ...]:
     if entry.path is None:
-        told = any(mistake.path == path or mistake.path.startswith(f"{path}[") for mistake in mistakes.found)
-        if not told:
-            mistakes.add(path, "is missing")
+        mistakes.add(path, "is missing")
         return ()
-    patterns = (entry.path,) if isinstance(entry.path, str) else tuple(entry.path)
-    if not patterns:
+    if isinstance(entry.path, str):
+        _check_pattern(entry.path, path, mistakes)
+        return (entry.path,)
+    if not entry.path:
         mistakes.add(path, "expected at least one path")
-    for pattern in patterns:
-        _check_pattern(pattern, path, mistakes)
-    return patterns
+    for index, pattern in enumerate(entry.path):
+        _check_pattern(pattern, f"{path}[{index}]", mistakes)
+    return tuple(entry.path)
 
 
 def _check_pattern(pattern: str, path: str, mistakes: Mistakes) -> None:
     if not path_pattern(pattern):
         mistakes.add(path, f"{pattern!r}: expected a path that begins with / and has * only at its end")
+        return
+    if "?" in pattern:
+        mistakes.add(path, f"{pattern!r} never matches: a query is no part of the path that is matched")
         return
     try:
         normal = normalise_path(pattern.removesuffix("*").encode())
@@ -146,9 +155,12 @@ def _build_requirement(
 ) -> Requirement | None:
     """The tree of a `require`; members that are disabled fall out, and nothing left is a mistake where it is asked."""
     requirement = _requirement(entry, path, authenticators, mistakes)
-    told = any(mistake.path.startswith((path, "authenticators")) for mistake in mistakes.found)
-    if requirement is None and not told and settings.asks:
-        mistakes.add(path, "every authenticator here is disabled; enable one, or say public: true")
+    if requirement is None:
+        told = any(mistake.path.startswith((path, "authenticators")) for mistake in mistakes.found)
+        if settings.asks and not told:
+            mistakes.add(path, "every authenticator here is disabled; enable one, or say public: true")
+    elif sum(1 for _ in requirement.authenticators()) > _MOST:
+        mistakes.add(path, f"expected at most {_MOST} authenticators, each counted as often as it stands there")
     return requirement
 
 
@@ -167,6 +179,8 @@ def _requirement(
         mistakes.add(path, "expected the name of an authenticator, any: […] or all: […]")
         return None
     ((word, entries),) = entry.items()
+    if isinstance(entries, Whole):
+        entries = entries.parts()
     if not isinstance(entries, list) or not entries:
         mistakes.add(join(path, word), "expected a list of authenticators")
         return None

@@ -133,7 +133,7 @@ class Settings:
     """
 
     authenticators: dict[str, Any] = field(default_factory=dict, repr=False)
-    routes: list[RouteSettings | None] = field(default_factory=list)
+    routes: list[RouteSettings] = field(default_factory=list)
     server: ServerSettings = field(default_factory=ServerSettings)
     require_auth: bool = True
     disable_auth: bool = False

@@ -3,6 +3,7 @@
 A reload builds a new one and swaps one reference; a request keeps the one that it started with.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from forwardauth.config.routing import build_routes, check_format
 from forwardauth.config.settings import Settings
 from forwardauth.core.client_ip import ClientReader, parse_address, parse_networks, within
 from forwardauth.core.credentials import AUTHORIZATION, COOKIE, CookieSource, HeaderSource, QuerySource
-from forwardauth.core.guard import COMMON, HeaderNames
+from forwardauth.core.guard import COMMON, METHOD_OVERRIDE, HeaderNames
 from forwardauth.core.memo import Memo
 from forwardauth.core.model import Authenticator
 from forwardauth.core.reply import IDENTITY_FIELDS
@@ -33,7 +34,10 @@ _NOT_FOR_CREDENTIALS = (
     | COMMON
     | {name.lower().encode() for name in IDENTITY_FIELDS.values()}
     | {b"host", b"connection", b"content-length", b"transfer-encoding", b"content-type", b"x-real-ip"}
+    # Under this name the guard tells that there is an override of the method, whatever its header is called.
+    | {METHOD_OVERRIDE}
 )
+_GUARD = HeaderNames(frozenset(), frozenset(), frozenset())
 
 
 @dataclass(slots=True, eq=False)
@@ -90,28 +94,23 @@ def build_snapshot(
     authenticators = build_authenticators(settings, reader, mistakes, files, process_key, records)
     routes = build_routes(settings, authenticators, mistakes)
     dialects = _build_dialects(settings, mistakes)
-    further = _build_further_names(settings.identity_headers, mistakes)
     trusted = _networks(settings.server.trusted_peers, "server.trusted_peers", mistakes)
     exempt = _networks(settings.lockout.exempt, "lockout.exempt", mistakes)
     check_format(settings.errors, "errors", mistakes)
-    gateway_user = settings.server.gateway_user_header
-    if gateway_user is not None and not HEADER_NAME.fullmatch(gateway_user):
-        mistakes.add("server.gateway_user_header", "expected a header name")
+    token_file = settings.server.admin_token
+    if token_file is not None and not token_file.strip():
+        mistakes.add("server.admin_token", "expected the path of a file; leave the key out to have no control calls")
     built = [authenticator for authenticator in authenticators.values() if authenticator is not None]
     headers, cookies = _credential_names(built)
     # Headers that decide without being secret: read, held to one line and guarded like those that are.
     read = {name.lower().encode(): name for authenticator in built for name in authenticator.reads}
-    for header, name in (headers | read).items():
-        if header in _NOT_FOR_CREDENTIALS or (header in headers and header in read):
-            mistakes.add("authenticators", f"the header {name} has another meaning here")
+    _check_headers(built, settings, {*headers, COOKIE}, mistakes)
+    gateway_user = _build_gateway_user(settings.server.gateway_user_header, {*headers, COOKIE}, mistakes)
+    wanted = frozenset(headers) | frozenset(read) | (frozenset() if gateway_user is None else {gateway_user})
+    further = _build_further_names(settings.identity_headers, wanted | {COOKIE}, mistakes)
     if mistakes.found:
         return None
     banned = frozenset(name.lower().encode() for names in further.values() for name in names)
-    wanted = (
-        frozenset(headers)
-        | frozenset(read)
-        | (frozenset({gateway_user.lower().encode()}) if gateway_user else frozenset())
-    )
     protected = _GATEWAY_HEADERS | {name.lower().encode() for name in IDENTITY_FIELDS.values()}
     return Snapshot(
         routes=RouteTable(tuple(routes)),
@@ -128,7 +127,7 @@ def build_snapshot(
             source.parameter for each in built for source in each.sources if isinstance(source, QuerySource)
         ),
         further_names=further,
-        gateway_user=gateway_user.lower().encode() if gateway_user else None,
+        gateway_user=gateway_user,
         errors=settings.errors,
         # Without what the authenticators were built from: nobody needs the secrets again.
         settings=replace(settings, authenticators={}),
@@ -144,20 +143,73 @@ def _build_dialects(settings: Settings, mistakes: Mistakes) -> dict[str, Dialect
     return {name: GATEWAYS[name] for name in names if name in GATEWAYS}
 
 
-def _build_further_names(entries: dict[str, list[str]], mistakes: Mistakes) -> dict[str, tuple[str, ...]]:
-    """More header names for identity fields; each name means one thing only."""
+def _is_taken(name: str) -> bool:
+    """Whether a header means the same in every configuration, so that none can give it another meaning."""
+    lower = name.lower().encode()
+    return lower in _NOT_FOR_CREDENTIALS or _GUARD.kind(lower) == METHOD_OVERRIDE
+
+
+def _check_headers(
+    authenticators: list[Authenticator], settings: Settings, secret: Collection[bytes], mistakes: Mistakes
+) -> None:
+    """Note what authenticators read from headers that mean something else; `secret` ones hold credentials."""
+    for authenticator in authenticators:
+        names = [source.name for source in authenticator.sources if isinstance(source, HeaderSource)]
+        taken = [name for name in names if _is_taken(name)]
+        taken += [name for name in authenticator.reads if _is_taken(name) or name.lower().encode() in secret]
+        for name in taken:
+            path = _path_of(name, authenticator.name, settings)
+            mistakes.add(path, f"the header {name} has another meaning here; expected one of its own")
+
+
+def _path_of(header: str, name: str, settings: Settings) -> str:
+    """Where an authenticator names a header; the authenticator's own path where a reference stands there instead."""
+    entry = settings.authenticators[name]
+    kind = next(key for key in entry if key != "enabled")
+    path = join(join("authenticators", name), kind)
+    for index, place in enumerate(entry[kind].get("from", ())):
+        if place == {"header": header}:
+            return f"{path}.from[{index}]"
+    keys = (key for key, value in entry[kind].items() if key.endswith("header") and value == header)
+    return join(path, next(keys, ""))
+
+
+def _build_gateway_user(name: str | None, secret: Collection[bytes], mistakes: Mistakes) -> bytes | None:
+    """The header of the gateway's user in lower case. Its value is written to the audit, so it is none that is secret.
+
+    Of Authorization only the user name of Basic is read.
+    """
+    if name is None:
+        return None
+    path, lower = "server.gateway_user_header", name.lower().encode()
+    if not HEADER_NAME.fullmatch(name):
+        mistakes.add(path, "expected a header name")
+    elif lower in secret and lower != AUTHORIZATION:
+        mistakes.add(
+            path, f"{name} carries credentials, and the audit would hold them; expected a header that names a user"
+        )
+    elif _is_taken(name):
+        mistakes.add(path, f"the header {name} has another meaning here; expected one of its own")
+    return lower
+
+
+def _build_further_names(
+    entries: dict[str, list[str]], read: Collection[bytes], mistakes: Mistakes
+) -> dict[str, tuple[str, ...]]:
+    """More header names for identity fields; each means one thing only, and is none that is `read` from requests."""
     owners = {name.lower(): field_name for field_name, name in IDENTITY_FIELDS.items()}
-    refused = (_NOT_FOR_CREDENTIALS | set(_ALWAYS_CREDENTIALS.values())) - {name.encode() for name in owners}
+    standard = frozenset(owners)
     for field_name, names in entries.items():
         path = join("identity_headers", field_name)
         if field_name not in IDENTITY_FIELDS:
             mistakes.add(path, f"unknown field; known here: {', '.join(IDENTITY_FIELDS)}")
         for index, name in enumerate(names):
-            if not HEADER_NAME.fullmatch(name) or name.lower().encode() in refused:
+            if not HEADER_NAME.fullmatch(name) or (name.lower() not in standard and _is_taken(name)):
                 mistakes.add(f"{path}[{index}]", "expected a header name without another meaning")
+            elif name.lower().encode() in read:
+                mistakes.add(f"{path}[{index}]", "is read from requests; expected a header that nothing else needs")
             elif owners.setdefault(name.lower(), field_name) != field_name:
                 mistakes.add(f"{path}[{index}]", "another field has this name")
-    standard = {name.lower() for name in IDENTITY_FIELDS.values()}
     return {
         field_name: tuple(name for name in dict.fromkeys(names) if name.lower() not in standard)
         for field_name, names in entries.items()

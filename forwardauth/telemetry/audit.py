@@ -6,7 +6,7 @@ throughput.
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -29,6 +29,11 @@ class AuditSettings:
     """`audit:`. `path` is a file, `-` (stdout) or `off`."""
 
     path: str = "-"
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """What is wrong, by key."""
+        if not self.path.strip():
+            yield "path", "expected a file, - (stdout) or off"
 
 
 class Line(msgspec.Struct):

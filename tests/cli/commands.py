@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def configure(
-    folder: Path, *, listen: int = 9, admin: str = "127.0.0.1:9", prefix: str = "fa_", pepper: str = "", more: str = ""
+    folder: Path, *, listen: int = 0, admin: str = "127.0.0.1:9", prefix: str = "fa_", pepper: str = "", more: str = ""
 ) -> Path:
     """A configuration whose keys are in a database. Nobody listens on port 9 (discard)."""
     path = folder / "forwardauth.yml"

@@ -74,6 +74,21 @@ def test_a_password_is_really_compared(config: str) -> None:
     assert "200 as user alice" in explain(config, "-H", RIGHT, f"{URL}/staff").stdout
 
 
+@pytest.mark.parametrize(
+    ("headers", "last"),
+    [
+        (["-H", "Host: api.example.com"], "200 as nobody in particular"),
+        (["-H", "host: other.example.com"], "403 no_route"),
+        (["-H", "Host: api.example.com", "-H", "Host: api.example.com"], "400 malformed_subrequest"),
+        ([], "403 no_route"),
+    ],
+)
+def test_a_host_that_is_given_replaces_that_of_the_address(tmp_path: Path, headers: list[str], last: str) -> None:
+    config = tmp_path / "forwardauth.yml"
+    config.write_text("routes: [{path: /*, host: api.example.com, public: true}]\n")
+    assert explain(str(config), *headers, "http://127.0.0.1:8080/v1").stdout.splitlines()[-1].startswith(last)
+
+
 @pytest.mark.parametrize("arguments", [["/v1"], ["-H", "nonsense", f"{URL}/v1"]])
 def test_what_cannot_be_read_is_a_usage_error(config: str, arguments: list[str]) -> None:
     assert explain(config, *arguments).exit_code == 2

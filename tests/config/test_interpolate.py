@@ -37,6 +37,14 @@ def read_file(path: str) -> str:
         ("${UNSET:-${ALSO:-a}/${file:/run/secrets/x}}/b", "a/from a file/b"),
         ("${NAME:-${NAMELESS}}", "value"),
         ("${UNSET:-${NESTED}}", "${NAME}"),
+        ("$${NAME}${NAME}", "${NAME}value"),
+        ("${NAME:-${B:-${C:-${D:-deep}}}}", "value"),
+        ("a-${UNSET:-${B:-${C:-${NAME}}}}-b", "a-value-b"),
+        ('${NAME:-{"a": {}}}', "value"),
+        ('${UNSET:-{"a": {}}}', '{"a": {}}'),
+        ("${UNSET:-$${NAME}}", "${NAME}"),
+        ("${NAME:-$${NAME}}", "value"),
+        ("}{", "}{"),
     ],
 )
 def test_a_reference_is_replaced_once(text: str, expanded: str) -> None:
@@ -53,6 +61,11 @@ def test_a_reference_is_replaced_once(text: str, expanded: str) -> None:
         ("${A B}", "is no reference"),
         ("${A:?must}", "is no reference"),
         ("${file:/nowhere}", "/nowhere does not exist"),
+        ("a${NAME", r"no closing brace; close it, or write \$\$\{ for a literal"),
+        ("${", "no closing brace"),
+        ("${UNSET:-${NAME}", "no closing brace"),
+        ("$${NAME}${NAME", "no closing brace"),
+        ("${A:-" * 10_000 + "}" * 10_000, "more than 16 deep"),
     ],
 )
 def test_what_is_missing_or_no_reference_is_told(text: str, said: str) -> None:
@@ -60,9 +73,17 @@ def test_what_is_missing_or_no_reference_is_told(text: str, said: str) -> None:
         expand(text, ENVIRONMENT, read_file)
 
 
+def test_what_is_no_reference_is_not_repeated() -> None:
+    """It may be a part of a password."""
+    with pytest.raises(ValueError, match="is no reference") as failure:
+        expand("pass${hunter 2}word", ENVIRONMENT, read_file)
+    assert "hunter" not in str(failure.value)
+
+
 def test_only_a_value_that_is_one_reference_whole_is_typed_by_its_target() -> None:
     assert isinstance(expand("${NAME}", ENVIRONMENT, read_file), Whole)
-    for text in ("x${NAME}", "${NAME}${NAME}", "plain", "$${NAME}"):
+    assert isinstance(expand("${UNSET:-${NAME}}", ENVIRONMENT, read_file), Whole)
+    for text in ("x${NAME}", "${NAME}x", "$${NAME}${NAME}", "${NAME}${NAME}", "plain", "$${NAME}"):
         assert not isinstance(expand(text, ENVIRONMENT, read_file), Whole)
 
 

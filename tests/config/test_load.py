@@ -1,5 +1,6 @@
 """The door: a file or the environment, and what beats what."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,25 @@ def test_a_token_of_the_environment_is_what_it_is(token: str) -> None:
     assert loaded({"FORWARDAUTH_TOKEN": token}).snapshot.authenticators
 
 
-@pytest.mark.parametrize("token", [" ", "a b", "ü"])
+@pytest.mark.parametrize("token", [" ", "a b", "ü", "abc\udcff"])
 def test_a_token_that_cannot_be_sent_is_told(token: str) -> None:
-    assert "printable ASCII" in refusal({"FORWARDAUTH_TOKEN": token})
+    assert refusal({"FORWARDAUTH_TOKEN": token}).startswith("FORWARDAUTH_TOKEN: expected printable ASCII")
+
+
+@pytest.mark.parametrize("header", ["X Y", "X_Y", "X-Y:", "Cookie", "\udcff"])
+def test_a_header_of_the_environment_that_is_none_is_told_by_its_variable(header: str) -> None:
+    said = refusal({"FORWARDAUTH_TOKEN": "secret", "FORWARDAUTH_HEADER": header})
+    assert said == "FORWARDAUTH_HEADER: expected the name of the header that carries the token, such as X-API-Token"
+
+
+def test_all_that_is_wrong_in_the_environment_is_told_at_once() -> None:
+    lines = refusal({"FORWARDAUTH_TOKEN": "a b", "FORWARDAUTH_HEADER": "Host", "FORWARDAUTH_ADMIN": "x"}).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "FORWARDAUTH_ADMIN",
+        "FORWARDAUTH_TOKEN",
+        "FORWARDAUTH_HEADER",
+    ]
+    assert "the header Host has another meaning here" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +125,55 @@ def test_the_command_line_beats_the_environment_which_beats_the_file(tmp_path: P
 
 @pytest.mark.parametrize("key", ["listen", "public", "admin"])
 def test_an_address_of_the_environment_is_checked(key: str) -> None:
-    said = refusal({"FORWARDAUTH_TOKEN": "x", f"FORWARDAUTH_{key.upper()}": "nowhere"})
-    assert said.startswith(f"server.{key}: expected HOST:PORT")
+    variable = f"FORWARDAUTH_{key.upper()}"
+    said = refusal({"FORWARDAUTH_TOKEN": "x", variable: "nowhere"})
+    assert said.startswith(f"{variable}: expected HOST:PORT")
     assert "\n" not in said
+    said = refusal({"FORWARDAUTH_TOKEN": "x", variable: ":1"}, Overrides(**{key: "nowhere"}))
+    assert said.startswith(f"--{key}: expected HOST:PORT")
+
+
+@pytest.mark.parametrize(
+    ("server", "environment", "overrides", "said"),
+    [
+        (
+            "{listen: ':9002', admin: '0.0.0.0:9002'}",
+            {},
+            Overrides(),
+            "server.admin: 0.0.0.0:9002 is server.listen too; expected an address of its own",
+        ),
+        (
+            "{listen: 'unix:a.sock', public: 'unix:a.sock'}",
+            {},
+            Overrides(),
+            "server.public: unix:a.sock is server.listen too; expected an address of its own",
+        ),
+        (
+            "{}",
+            {"FORWARDAUTH_LISTEN": "127.0.0.1:9002"},
+            Overrides(),
+            "server.admin: 127.0.0.1:9002 is FORWARDAUTH_LISTEN too; expected an address of its own",
+        ),
+        (
+            "{listen: ':9100'}",
+            {"FORWARDAUTH_PUBLIC": ":9100"},
+            Overrides(public=":9101", admin=":9101"),
+            "--admin: 0.0.0.0:9101 is --public too; expected an address of its own",
+        ),
+    ],
+)
+def test_listeners_share_no_address(
+    tmp_path: Path, server: str, environment: dict[str, str], overrides: Overrides, said: str
+) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text(f"{OPEN}server: {server}\n")
+    assert refusal(environment, replace(overrides, config=str(file))) == said
+
+
+def test_listeners_that_take_any_free_port_share_none(tmp_path: Path) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text(f"{OPEN}server: {{listen: '127.0.0.1:0', public: '127.0.0.1:0', admin: '127.0.0.1:0'}}\n")
+    assert loaded({}, Overrides(str(file)))
 
 
 @pytest.mark.parametrize("switch", ["disable_auth: true", "require_auth: false"])
@@ -129,6 +192,34 @@ def test_a_file_is_told_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     empty = tmp_path / "empty.yml"
     empty.write_text("")
     assert "the file is empty" in refusal({}, Overrides(str(empty)))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "authenticators: {a: {token: {tokens: [{name: a, value: '${BYTES}'}]}}}",
+        "authenticators: {a: {tenant_keys: {directory: keys, tenant_header: '${BYTES}'}}}",
+        "authenticators: {a: {tenant_keys: {directory: keys, default_tenant: 'x${BYTES}'}}}",
+        "authenticators: {a: {virtual_key: {pepper: '${BYTES}'}}}",
+        "authenticators: {a: {virtual_key: {prefix: '${BYTES}'}}}",
+        "authenticators: {a: {basic: {users: ['${BYTES}:x']}}}",
+        "server: {gateway_user_header: '${BYTES}'}",
+        "identity_headers: {user: ['${BYTES}']}",
+    ],
+)
+def test_a_variable_whose_bytes_are_no_text_is_a_mistake(tmp_path: Path, setting: str) -> None:
+    """Python hands such bytes (here 0xFF) on as characters that nothing can encode."""
+    file = tmp_path / "a.yml"
+    file.write_text(f"{OPEN}database: sqlite:///keys.db\n{setting}\n")
+    assert "BYTES" not in refusal({"BYTES": "abc\udcff"}, Overrides(str(file)))
+    assert "expected UTF-8 text" in refusal({"BYTES": "abc\udcff"}, Overrides(str(file)))
+
+
+def test_a_route_of_such_bytes_is_a_mistake_too(tmp_path: Path) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("routes: [{path: /*, public: true, methods: ['${BYTES}'], origins: ['${BYTES}']}]\n")
+    said = refusal({"BYTES": "\udcff"}, Overrides(str(file)))
+    assert [line.partition(": ")[0] for line in said.splitlines()] == ["routes[0].methods[0]", "routes[0].origins[0]"]
 
 
 def test_every_file_that_was_read_is_remembered_with_its_stamp(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.building import mistakes, snapshot
+from tests.building import Bench, bearer, mistakes, snapshot, word
 
 CI = "authenticators: {ci: {token: {tokens: [{name: a, value: x}]}}}\n"
 ROUTES = "routes: [{path: /*, require: ci}]\n"
@@ -117,3 +117,129 @@ def test_no_secret_is_told_with_a_mistake() -> None:
     found = mistakes(text + ROUTES)
     assert found
     assert "hunter" not in str(found)
+
+
+def test_every_mistake_of_an_authenticator_is_told_at_once() -> None:
+    token = "{rate: 100, from: [berer], tokens: [{name: a, value: x, sha256: y}, {name: a, value: z}, {value: [q]}, 5]}"
+    below = "authenticators.ci.token."
+    assert list(mistakes(f"authenticators: {{ci: {{token: {token}}}}}\n{ROUTES}")) == [
+        f"{below}tokens[2].name",
+        f"{below}tokens[2].value",
+        f"{below}tokens[3]",
+        f"{below}rate",
+        f"{below}from[0]",
+        f"{below}tokens[0]",
+        f"{below}tokens[1].name",
+    ]
+
+
+def test_every_mistake_of_the_routes_is_told_at_once() -> None:
+    text = "routes: [{path: x, require: zz, rate: q, methods: [get]}, 5, {path: [/ok, bad, 5], rate: 5}]"
+    assert list(mistakes(CI + text)) == [
+        "routes[1]",
+        "routes[2].path[2]",
+        "routes[2].rate",
+        "routes[0].path",
+        "routes[0].require",
+        "routes[0].methods[0]",
+        "routes[0].rate",
+        "routes[2].path[1]",
+        "routes[2]",
+    ]
+
+
+@pytest.mark.parametrize("setting", ["require: '${UNSET}'", "public: maybe"])
+def test_a_route_is_not_asked_for_what_could_not_be_read(setting: str) -> None:
+    assert list(mistakes(f"{CI}routes: [{{path: /*, {setting}}}]")) == [f"routes[0].{setting.partition(':')[0]}"]
+
+
+def test_a_wrong_entry_of_a_mapping_hides_no_other() -> None:
+    found = mistakes(f"{WHOLE}identity_headers: {{user: [5, 'a b'], key: 5, email: ['c d']}}")
+    assert list(found) == [
+        "identity_headers.user[0]",
+        "identity_headers.key",
+        "identity_headers.user[1]",
+        "identity_headers.email[0]",
+    ]
+
+
+@pytest.mark.parametrize("routes", ["routes: [null]", "routes:\n-", "routes: [~]"])
+def test_a_route_of_nothing_is_a_mistake(routes: str) -> None:
+    assert mistakes(f"{CI}{routes}\n") == {"routes[0]": "expected settings below it (key: value)"}
+
+
+@pytest.mark.parametrize(
+    ("written", "environment", "secret"),
+    [
+        ("$${HOME}abc", {"HOME": "/root"}, "${HOME}abc"),
+        ("p-${PW}", {"PW": "a${HOME}b", "HOME": "/root"}, "p-a${HOME}b"),
+        ("${PW}", {"PW": "a${HOME}b", "HOME": "/root"}, "a${HOME}b"),
+        ("p-${PW}", {"PW": "a${b"}, "p-a${b"),
+    ],
+)
+def test_a_secret_is_expanded_once(written: str, environment: dict[str, str], secret: str) -> None:
+    """Attack: a value of the environment that names another one."""
+    text = f"authenticators: {{ci: {{token: {{tokens: [{{name: a, value: '{written}'}}]}}}}}}\n{ROUTES}"
+    assert word(Bench(text, environment).ask("GET", "https://a.example/", bearer(secret))) == "allow"
+
+
+def test_a_reference_that_is_not_closed_is_a_mistake() -> None:
+    found = mistakes(f"authenticators: {{ci: {{token: {{tokens: [{{name: a, value: 'x${{PW'}}]}}}}}}\n{ROUTES}")
+    assert list(found) == ["authenticators.ci.token.tokens[0].value"]
+    assert "write $${ for a literal ${" in str(found)
+
+
+def test_a_requirement_is_expanded_wherever_it_names_one() -> None:
+    text = CI + "routes: [{path: /*, require: {any: ['${WHO:-ci}', {all: '${LIST}'}]}}]"
+    requirement = snapshot(text, {"LIST": "ci, ci"}).routes.routes[0].requirement
+    assert requirement is not None
+    assert [each.name for each in requirement.authenticators()] == ["ci", "ci", "ci"]
+    found = mistakes(
+        CI + "routes: [{path: /*, require: {any: ['${UNSET}', {all: ['${WHO}']}, '${UNSET}']}}]", {"WHO": "x"}
+    )
+    assert list(found) == ["routes[0].require.any[0]", "routes[0].require.any[2]", "routes[0].require.any[1].all[0]"]
+
+
+def test_a_requirement_has_a_bound() -> None:
+    """Attack: aliases of aliases that a request would have to ask one by one."""
+    lines = "".join(
+        f"- {{path: /{level}, require: &l{level + 1} {{any: [*l{level}, *l{level}]}}}}\n" for level in range(1, 8)
+    )
+    found = mistakes(f"{CI}routes:\n- {{path: /0, require: &l1 ci}}\n{lines}")
+    assert found == {
+        "routes[7].require": "expected at most 100 authenticators, each counted as often as it stands there"
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "address"), [("false", ""), ("no", ""), ("0", ""), ("yes", "https://a.example/auth/login")]
+)
+def test_a_switch_that_may_be_text_is_read_from_the_environment(value: str, address: str) -> None:
+    text = f"{CI}server: {{public_url: 'https://a.example'}}\nroutes: [{{path: /*, require: ci, login: '${{X}}'}}]"
+    assert snapshot(text, {"X": value}).routes.routes[0].login == address
+
+
+@pytest.mark.parametrize(("value", "read"), [("1", "true"), ("yes", "true"), ("no", "false"), ("foreign", "foreign")])
+def test_credentials_are_passed_as_the_environment_says(value: str, read: str) -> None:
+    text = f"{CI}routes: [{{path: /*, require: ci, pass_credentials: '${{X}}'}}]"
+    assert snapshot(text, {"X": value}).routes.routes[0].pass_credentials == read
+
+
+@pytest.mark.parametrize(("value", "paths"), [("/a,/b", ("/a", "/b")), ("/a", ("/a",)), ("/a, ", ("/a",))])
+def test_paths_are_read_from_the_environment(value: str, paths: tuple[str, ...]) -> None:
+    text = f"{CI}routes: [{{path: '${{X}}', require: ci}}]"
+    assert snapshot(text, {"X": value}).routes.routes[0].paths == paths
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (r'server: {admin_token: "a\0"}', "server.admin_token"),
+        (r'server: {listen: "unix:a\0"}', "server.listen"),
+        (r'server: {trusted_peers: ["loopback", "a\0"]}', "server.trusted_peers[1]"),
+        (r'database: "sqlite:///a\0"', "database"),
+    ],
+)
+def test_a_text_with_nul_is_a_mistake(text: str, path: str) -> None:
+    """Python raises where a file of that name is opened, after the start."""
+    assert list(mistakes(f"{WHOLE}{text}\n")) == [path]

@@ -33,6 +33,7 @@ def authenticators(**entries: str) -> str:
         pytest.param("[{path: v1, public: true}]", "routes[0].path", "begins with /", id="no slash"),
         pytest.param("[{path: /a*/b, public: true}]", "routes[0].path", "only at its end", id="a star inside"),
         pytest.param("[{path: /a/../b, public: true}]", "routes[0].path", "never matches", id="a dot segment"),
+        pytest.param("[{path: '/a?b=*', public: true}]", "routes[0].path", "a query is no part", id="a query"),
         pytest.param(
             "[{path: /%2F*, public: true, encoded_slashes: true}]", "routes[0].encoded_slashes", "never", id="slashes"
         ),
@@ -218,10 +219,120 @@ def test_what_is_not_asked_for_is_not_authentication_alone(route: str) -> None:
         ("{email: [X-Auth-User]}", "identity_headers.email[0]"),
         ("{user: [X-Auth-Email]}", "identity_headers.user[0]"),
         ("{user: [Remote-User], email: [remote-user]}", "identity_headers.email[0]"),
+        ("{user: [Cookie]}", "identity_headers.user[0]"),
+        ("{user: [X-HTTP-Method-Override]}", "identity_headers.user[0]"),
+        ("{user: [Method-Override]}", "identity_headers.user[0]"),
     ],
 )
 def test_an_identity_header_with_another_meaning_is_a_mistake(entries: str, path: str) -> None:
     assert list(mistakes(f"routes: [{{path: /*, public: true}}]\nidentity_headers: {entries}")) == [path]
+
+
+READERS = [
+    ("authenticators: {a: {token: {from: [{header: X-Goog}], tokens: [{name: a, value: x}]}}}\n", "x-goog"),
+    ("authenticators: {a: {tenant_keys: {directory: keys, tenant_header: X-Train}}}\n", "X-TRAIN"),
+    ("server: {gateway_user_header: X-Seen}\n", "X-Seen"),
+]
+
+
+@pytest.mark.parametrize(("reader", "header"), READERS)
+def test_an_identity_header_is_none_that_is_read(reader: str, header: str) -> None:
+    """Whoever sends an identity header is refused, so with it nobody would get in."""
+    found = mistakes(
+        f"{reader}identity_headers: {{user: [Remote-User, {header}]}}\nroutes: [{{path: /*, public: true}}]"
+    )
+    assert found == {"identity_headers.user[1]": "is read from requests; expected a header that nothing else needs"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("token: {from: [bearer, {header: Host}], tokens: [{name: host, value: x}]}", "token.from[1]"),
+        ("token: {from: [{header: X-Real-IP}, {header: Host}], tokens: [{name: a, value: x}]}", "token.from[1]"),
+        ("token: {from: [{header: '${NAME}'}], tokens: [{name: Host, value: x}], realm: Host}", "token"),
+        ("key_file: {path: Host, header: Host}", "key_file.header"),
+        ("key_file: {path: Host, from: [{header: Host}]}", "key_file.from[0]"),
+        ("tenant_keys: {directory: Host, tenant_header: Host}", "tenant_keys.tenant_header"),
+        ("tenant_keys: {directory: Host, from: [{header: Host}]}", "tenant_keys.from[0]"),
+    ],
+)
+def test_a_header_with_another_meaning_is_told_where_it_stands(kind: str, path: str) -> None:
+    text = f"authenticators: {{good: {CI}, odd: {{enabled: true, {kind}}}}}\nroutes: [{{path: /*, require: odd}}]"
+    said = mistakes(text, {"NAME": "Host"})[f"authenticators.odd.{path}"]
+    assert said == "the header Host has another meaning here; expected one of its own"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-HTTP-Method-Override",
+        "x-http-method",
+        "X-Method-Override",
+        "XHTTP-Method-Override",
+        "Method-Override",
+        "X-Auth-User",
+        "X-Forwarded-Uri",
+        "Sec-Fetch-Site",
+    ],
+)
+def test_a_header_that_decides_carries_no_credential(name: str) -> None:
+    """Attack: a key in the header that overrides the method; the guard would read a credential and let it through."""
+    entry = f"{{token: {{from: [{{header: {name}}}], tokens: [{{name: a, value: x}}]}}}}"
+    assert list(mistakes(f"{authenticators(ci=entry)}routes: [{{path: /*, require: ci}}]")) == [
+        "authenticators.ci.token.from[0]"
+    ]
+
+
+@pytest.mark.parametrize("name", ["X-API-Key", "Authorization", "Cookie", "X-Goog"])
+def test_no_tenant_is_named_where_a_credential_stands(name: str) -> None:
+    goog = "{token: {from: [{header: X-Goog}], tokens: [{name: a, value: x}]}}"
+    tenants = f"{{tenant_keys: {{directory: keys, tenant_header: {name}}}}}"
+    text = f"{authenticators(goog=goog, tenants=tenants)}routes: [{{path: /*, require: {{any: [goog, tenants]}}}}]"
+    assert list(mistakes(text)) == ["authenticators.tenants.tenant_keys.tenant_header"]
+
+
+# The gateway's user.
+
+KEY = authenticators(ci="{token: {from: [{header: X-My-Key}, {cookie: key}], tokens: [{name: a, value: x}]}}")
+
+
+@pytest.mark.parametrize("name", ["X-My-Key", "x-my-key", "X-API-Token", "X-API-Key", "Cookie"])
+def test_the_gateways_user_is_no_credential(name: str) -> None:
+    """Attack on the operator: the audit, which many may read, holds every client's secret as the gateway's user."""
+    found = mistakes(f"server: {{gateway_user_header: {name}}}\n{KEY}routes: [{{path: /*, require: ci}}]")
+    assert list(found) == ["server.gateway_user_header"]
+    assert found["server.gateway_user_header"].startswith(f"{name} carries credentials")
+
+
+def test_cookies_may_hold_secrets_of_others() -> None:
+    assert mistakes("server: {gateway_user_header: Cookie}\nroutes: [{path: /*, public: true}]")
+
+
+@pytest.mark.parametrize("name", ["Host", "X-Forwarded-For", "X-Auth-User", "X-HTTP-Method", "Method-Override", "a b"])
+def test_the_gateways_user_has_a_header_of_its_own(name: str) -> None:
+    found = mistakes(f"server: {{gateway_user_header: {name}}}\nroutes: [{{path: /*, public: true}}]")
+    assert list(found) == ["server.gateway_user_header"]
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-User", "Authorization", "AUTHORIZATION"])
+def test_the_gateways_user_may_be_the_one_of_basic(name: str) -> None:
+    built = snapshot(f"server: {{gateway_user_header: {name}}}\n{KEY}routes: [{{path: /*, require: ci}}]")
+    assert built.gateway_user == name.lower().encode()
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "said"),
+    [
+        ("audit: {path: ''}", "audit.path", "expected a file, - (stdout) or off"),
+        ("audit: {path: ' '}", "audit.path", "expected a file, - (stdout) or off"),
+        ("server: {admin_token: ''}", "server.admin_token", "expected the path of a file"),
+        ("server: {admin_token: '${UNSET:-}'}", "server.admin_token", "expected the path of a file"),
+    ],
+)
+def test_a_file_without_a_name_is_a_mistake(setting: str, path: str, said: str) -> None:
+    found = mistakes(f"{setting}\nroutes: [{{path: /*, public: true}}]")
+    assert list(found) == [path]
+    assert found[path].startswith(said)
 
 
 def test_further_names_stand_beside_the_standard_ones() -> None:
