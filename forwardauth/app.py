@@ -21,11 +21,11 @@ from forwardauth.config.load import Configuration, Overrides, load
 from forwardauth.config.materials import Records
 from forwardauth.config.mistakes import ConfigurationError, Mistake
 from forwardauth.config.risks import default_gateways, risks
-from forwardauth.config.settings import parse_listen
+from forwardauth.config.settings import ServerSettings, parse_listen
 from forwardauth.core.client_ip import address_keys, parse_address
 from forwardauth.explanation import stations, view_of
 from forwardauth.server.lane import Lane
-from forwardauth.server.listen import BACKLOG, ListenError, open_socket
+from forwardauth.server.listen import BACKLOG, ListenError, Listening, allow_connections, open_socket
 from forwardauth.service import Service
 from forwardauth.stores.files import Stamp, read_text, stamp
 from forwardauth.stores.following import KeyFollower
@@ -42,10 +42,15 @@ log = logging.getLogger("forwardauth")
 WATCH_SECONDS = 0.4
 """A change of a file is in force within a second: half of it to see the change, the rest to read it."""
 
+TRY_AGAIN_SECONDS = 1.0
+
 KEY_FILES_SECONDS = 0.1
 """Scripts try the key that they just wrote: five tries with a key that is not known yet would lock them out."""
 
 DRAIN_SECONDS = 25.0
+
+_FILES = 256
+"""Open files beside connections: listeners, audit, database, what is read at the moment."""
 
 
 class App:
@@ -62,6 +67,9 @@ class App:
         self._sites: Sites | None = None
         self._lane: Lane | None = None
         self._server: asyncio.Server | None = None
+        self._listening: list[Listening] = []
+        self._refused: list[str] = []
+        self._try_again_at = 0.0
         self._crowd = Crowd()
         self._told_client: str | None = None
         self._passwords = PasswordChecks()
@@ -81,8 +89,9 @@ class App:
         """Serve until SIGTERM or SIGINT; SIGHUP or a changed file reads the configuration again."""
         server = self._configuration.snapshot.settings.server
         folder = self._configuration.folder
-        listening = open_socket(parse_listen(server.listen), "listen", folder)
-        admin = open_socket(parse_listen(server.admin), "admin", folder)
+        self._allow_connections(server)
+        listening = self._open(server.listen, "listen", folder)
+        admin = self._open(server.admin, "admin", folder)
         self._tell_risks()
         await self._follow_keys()
         loop = asyncio.get_running_loop()
@@ -106,19 +115,29 @@ class App:
             watcher.cancel()
         await self._stop()
 
-    def reload(self) -> list[str]:
-        """Read the configuration again. The running one stays if the new one has mistakes, which are returned."""
+    def reload(self, tries_again: bool = False) -> list[str]:
+        """Read the configuration again. The running one stays if the new one has mistakes, which are returned.
+
+        One that `tries_again`, unasked, tells only what is new.
+        """
+        began = time.monotonic()
         try:
             configuration = self._load()
-        except ConfigurationError as failure:
-            self._stamps |= failure.stamps
-            self._metrics.reloaded("failure")
-            log.error("the configuration has mistakes, the running one stays:\n%s", failure)
-            return [str(mistake) for mistake in failure.mistakes]
         except Exception as failure:
-            self._metrics.reloaded("failure")
-            log.exception("the configuration cannot be read, the running one stays")
-            return [str(failure)]
+            refused = [type(failure).__name__]
+            is_told = isinstance(failure, ConfigurationError)
+            if isinstance(failure, ConfigurationError):
+                self._stamps |= failure.stamps
+                refused = [str(mistake) for mistake in failure.mistakes]
+            if not tries_again or refused != self._refused:
+                self._metrics.reloaded("failure")
+                text = "the configuration has mistakes, the running one stays:\n%s"
+                log.error(text, "\n".join(refused), exc_info=None if is_told else failure)
+            self._refused = refused
+            now = time.monotonic()
+            self._try_again_at = now + max(TRY_AGAIN_SECONDS, 20 * (now - began))
+            return refused
+        self._refused = []
         self._warn_of_restart(configuration)
         self._configuration = configuration
         self._stamps = dict(configuration.stamps)
@@ -186,6 +205,22 @@ class App:
             await self._keys.stop()
             raise ConfigurationError([Mistake("database", str(failure))]) from None
 
+    def _allow_connections(self, server: ServerSettings) -> None:
+        wanted = 2 * server.max_connections + _FILES
+        allowed = allow_connections(wanted)
+        if allowed < wanted:
+            text = "only %d files may be open, %d are wanted for server.max_connections; raise the limit (ulimit -n)"
+            log.warning(text, allowed, wanted)
+
+    def _open(self, address: str, setting: str, folder: Path) -> socket.socket:
+        """A listener, which ends with this service. Raises ListenError when none of its files is left."""
+        try:
+            self._listening.append(open_socket(parse_listen(address), setting, folder))
+        except ListenError:
+            self._remove_unix_sockets()
+            raise
+        return self._listening[-1].socket
+
     async def _start_decisions(self, listening: socket.socket) -> None:
         settings = self._configuration.snapshot.settings.server
         if settings.engine == "aiohttp":
@@ -195,7 +230,7 @@ class App:
         self._lane.start()
         loop = asyncio.get_running_loop()
         if listening.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(self._lane.connection, sock=listening)
+            self._server = await loop.create_unix_server(self._lane.connection, sock=listening, backlog=BACKLOG)
         else:
             self._server = await loop.create_server(self._lane.connection, sock=listening, backlog=BACKLOG)
 
@@ -210,6 +245,8 @@ class App:
     async def _stop(self) -> None:
         """Take no new connection, answer what is in flight, and write the last audit lines."""
         log.info("ending: answering what is in flight")
+        # Before anything is waited for: whoever starts meanwhile makes files of the same name.
+        self._remove_unix_sockets()
         if self._server is not None:
             self._server.close()
         if self._lane is not None:
@@ -220,13 +257,10 @@ class App:
             await self._keys.stop()
         self._passwords.close()
         self._audit.close()
-        self._remove_unix_sockets()
 
     def _remove_unix_sockets(self) -> None:
-        server = self._configuration.snapshot.settings.server
-        for address in (parse_listen(server.listen), parse_listen(server.admin)):
-            if address.unix:
-                (self._configuration.folder / address.unix).unlink(missing_ok=True)
+        for listening in self._listening:
+            listening.remove_file()
 
     # Watching.
 
@@ -259,6 +293,9 @@ class App:
         if seen != self._stamps:
             self._stamps = seen
             self.reload()
+        elif self._refused and time.monotonic() >= self._try_again_at:
+            # What was wrong may have passed without a change of a file: too many open files, a disk that was away.
+            self.reload(tries_again=True)
         one_client = self._crowd.one_client
         self._metrics.warnings["one_client",] = float(one_client is not None)
         if one_client is not None and one_client != self._told_client:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -230,6 +231,44 @@ def test_a_unix_socket_serves_a_second_start_is_refused_and_the_end_removes_it(p
     assert second.returncode == 2
     assert process.stop() == 0
     assert not path.exists()
+
+
+def test_a_unix_socket_is_removed_and_nothing_else_after_the_configuration_named_another(process: Process) -> None:
+    (process.folder / "precious.txt").write_text("precious")
+    text = (process.folder / "forwardauth.yml").read_text()
+    tcp = f'"127.0.0.1:{process.listen}"'
+    (process.folder / "forwardauth.yml").write_text(text.replace(tcp, '"unix:fa.sock"'))
+    process.start("--config", "forwardauth.yml", ready=lambda: process.ask("/ready", port=process.admin)[0] == 200)
+    (process.folder / "forwardauth.yml").write_text(text.replace(tcp, '"unix:precious.txt"'))
+    wait_until(lambda: "a restart is needed for server.listen" in process.log.read_text(), process)
+    assert process.stop() == 0
+    assert not (process.folder / "fa.sock").exists()
+    assert (process.folder / "precious.txt").read_text() == "precious"
+
+
+def test_a_start_that_fails_leaves_no_socket_behind(running: Process, tmp_path: Path) -> None:
+    refused = run("serve", "--config", "forwardauth.yml", "--listen", "unix:second.sock", cwd=running.folder)
+    assert refused.returncode == 2
+    assert "server.admin: cannot listen" in refused.stderr
+    assert not (running.folder / "second.sock").exists()
+
+
+def test_a_change_that_could_not_be_read_is_read_when_it_can_be(running: Process) -> None:
+    """Attack: hold every file that the service may open while a user is removed."""
+    assert running.process is not None
+    right = {"Authorization": "Basic YWxpY2U6Y29ycmVjdA=="}
+
+    def alice() -> int:
+        return running.ask("/verify/traefik", uri="/staff", **right)[0]
+
+    assert alice() == 200
+    _, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+    (running.folder / "users").write_text("bob:{SHA}MXmmXv8lI7veU8mbKZtxnBCjUjU=\n")
+    wait_until(lambda: "Too many open files" in running.log.read_text(), running)
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_until(lambda: alice() == 401, running)
+    assert running.log.read_text().count("the running one stays") == 1
 
 
 def control(process: Process, path: str, **headers: str) -> tuple[int, bytes]:

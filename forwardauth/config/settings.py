@@ -24,11 +24,13 @@ class Address:
     unix: str = ""
 
     def __str__(self) -> str:
-        return f"unix:{self.unix}" if self.unix else f"{self.host}:{self.port}"
+        if self.unix:
+            return f"unix:{self.unix}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_listen(text: str) -> Address:
-    """`HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every address) or `unix:PATH`. Raises ValueError."""
+    """`HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every IPv4 address) or `unix:PATH`. Raises ValueError."""
     if text.startswith("unix:") and len(text) > 5:
         return Address(unix=text[5:])
     host, colon, port = text.rpartition(":")
@@ -38,7 +40,7 @@ def parse_listen(text: str) -> Address:
         or int(port) > 65535
         or (":" in host and not host.startswith("["))
     ):
-        raise ValueError("expected HOST:PORT (127.0.0.1:9000), :PORT (every address) or unix:PATH")
+        raise ValueError("expected HOST:PORT (127.0.0.1:9000), :PORT (every IPv4 address) or unix:PATH")
     return Address(host.strip("[]") or "0.0.0.0", int(port))
 
 

@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from forwardauth.core.memo import Memo
 
@@ -200,10 +201,11 @@ class Lockout:
                 self._failing[key] = record
 
     def _evict(self) -> bool:
-        if not self._failing:
-            return False
-        del self._failing[next(iter(self._failing))]
-        return True
+        # Some at once: the first key of a dictionary is looked for behind all that were deleted before it.
+        oldest = list(islice(self._failing, max(1, self._size // 1000)))
+        for key in oldest:
+            del self._failing[key]
+        return bool(oldest)
 
 
 class Known:

@@ -210,6 +210,14 @@ def test_the_oldest_unblocked_record_goes_first() -> None:
         assert blocked(table, 2.0, ((name, 1),)) == seconds
 
 
+def test_of_a_large_table_the_oldest_thousandth_goes_at_once() -> None:
+    table = Lockout(LockoutSettings(), size=3000)
+    for name in range(3001):
+        table.fail(((b"%d" % name, 1),), 0.0)
+    assert len(table) == 2998
+    assert [table.forget(((b"%d" % name, 1),)) for name in (0, 1, 2, 3, 3000)] == [0, 0, 0, 1, 1]
+
+
 def test_a_live_block_never_goes_and_what_finds_no_place_is_only_counted() -> None:
     """Attack: push one's own block, or a victim's failures, out of the table from a /44 of addresses (THREATS 50)."""
     table = Lockout(LockoutSettings(), size=10)
