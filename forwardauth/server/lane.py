@@ -183,8 +183,9 @@ class Connection(asyncio.Protocol):
                     log.error("a connection ends", exc_info=failure)
                     self._end_with(FAILED)
             except httptools.HttpParserError:
-                # Behind complete headers only a body is broken: what was asked gets its answer, and nothing more.
-                if self._asked is None:
+                # Behind complete headers only a body is broken, and behind a last request whatever there is: what was
+                # asked gets its answer, and nothing more.
+                if self._asked is None and not self._ended:
                     self._end_with(BAD_REQUEST)
             if self._asked is not None and not rest:
                 self._answer(close=True)

@@ -306,6 +306,19 @@ async def test_a_client_that_leaves_does_not_stop_its_check(more: str) -> None:
     assert transport.written == b""
 
 
+@pytest.mark.parametrize("behind", [b"GET /fast HTTP/1.1\r\nHost: a\r\n\r\n", b"nonsense\r\n\r\n", b"\0"])
+@pytest.mark.parametrize("last", [request("/slow", "Connection: close\r\n"), b"GET /slow HTTP/1.0\r\nHost: a\r\n\r\n"])
+async def test_a_last_request_is_answered_whatever_stands_behind_it(last: bytes, behind: bytes) -> None:
+    slow = Slow()
+    connection, transport = connected(slow)
+    connection.data_received(last + behind)
+    [check] = slow.waiting
+    check.set_result(Reply(401))
+    await turn()
+    assert transport.statuses == [401]
+    assert transport.closed
+
+
 async def test_malformed_bytes_behind_a_slow_verdict_end_the_connection_unanswered() -> None:
     """An answer to the second message must not be taken for the answer to the first."""
     slow = Slow()
