@@ -38,6 +38,9 @@ HEAD_SECONDS = 10
 """How long a request's headers may take, and how long a client may leave answers unread."""
 
 
+LAST_QUESTIONS_SECONDS = 0.5
+"""How long a draining lane still takes questions."""
+
 Asked = tuple[Subrequest, bool]
 """A request, and whether the connection ends with its answer."""
 
@@ -54,6 +57,7 @@ class Lane:
         self.tasks: set[asyncio.Task[None]] = set()
         self.tick = 0
         self.draining = False
+        self.closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -76,9 +80,16 @@ class Lane:
         self.messages.forget()
 
     async def drain(self, seconds: float) -> None:
-        """Let the requests in flight be answered, at most `seconds`, then end every connection."""
+        """Let the requests in flight be answered, at most `seconds`, then end every connection.
+
+        A gateway sends its next question before it can know, so for a moment every answer tells it to go elsewhere
+        (RFC 9112 9.6), and connections end by that.
+        """
         self.draining = True
         self.turn.end()
+        if self.connections:
+            await asyncio.sleep(min(seconds, LAST_QUESTIONS_SECONDS))
+        self.closed = True
         for connection in list(self.connections):
             connection.drain()
         if self.tasks:
@@ -126,7 +137,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A gateway connected; over the budget the connection ends at once."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        if len(self._lane.connections) >= self._lane.max_connections or self._lane.draining:
+        if len(self._lane.connections) >= self._lane.max_connections or self._lane.closed:
             self._ended = True
             self._transport.abort()
             return

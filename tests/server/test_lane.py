@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forwardauth.core.model import Subrequest
 from forwardauth.core.reply import Reply
 from forwardauth.doors import IDLE_SECONDS, LARGEST_HEAD, MOST_HEADERS
-from forwardauth.server.lane import HEAD_SECONDS, Lane
+from forwardauth.server.lane import HEAD_SECONDS, LAST_QUESTIONS_SECONDS, Lane
 from tests.server.transport import Recorder, Transport, connect, connected
 
 GET = b"GET /verify/traefik?x=1 HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: /v1\r\n\r\n"
@@ -402,7 +402,7 @@ async def test_draining_answers_what_is_in_flight_and_ends_what_rests() -> None:
     _, resting = connect(lane)
     busy.data_received(request("/slow"))
     draining = asyncio.ensure_future(lane.drain(5))
-    await turn()
+    await asyncio.sleep(LAST_QUESTIONS_SECONDS + 0.1)
     assert resting.closed
     assert not busy_transport.closed
     slow.waiting[0].set_result(Reply(200))
@@ -412,6 +412,24 @@ async def test_draining_answers_what_is_in_flight_and_ends_what_rests() -> None:
     assert busy_transport.closed
     _, late = connect(lane)
     assert late.aborted
+
+
+async def test_a_question_that_was_on_its_way_when_draining_began_is_answered() -> None:
+    lane = Lane(Recorder(), 10)
+    connection, transport = connect(lane)
+    connection.data_received(GET)
+    draining = asyncio.ensure_future(lane.drain(5))
+    await turn()
+    assert not transport.closed
+    connection.data_received(GET)
+    # The system had accepted it before the listener was closed.
+    accepted, its_transport = connect(lane)
+    accepted.data_received(GET)
+    await draining
+    assert (its_transport.statuses, its_transport.closed) == ([200], True)
+    assert transport.statuses == [200, 200]
+    assert transport.written.count(b"Connection: close") == 1
+    assert transport.closed
 
 
 def test_a_half_closed_connection_without_a_question_ends() -> None:
