@@ -239,7 +239,7 @@ class App:
         from forwardauth.web.sites import Sites
 
         if self._sites is None:
-            self._sites = Sites()
+            self._sites = Sites(BACKLOG)
         return self._sites
 
     async def _stop(self) -> None:
@@ -322,6 +322,11 @@ class App:
         if changed:
             log.warning("a restart is needed for %s", ", ".join(changed))
 
+    def _connections(self) -> int:
+        """Open connections of gateways, at whichever door."""
+        of_site = 0 if self._sites is None else self._sites.decision_connections
+        return of_site + (0 if self._lane is None else len(self._lane.connections))
+
     def _set_gauges(self) -> None:
         gauges = self._metrics.gauges
         gauges["forwardauth_lockouts_active"] = lambda: len(self.service.lockout.active(time.monotonic()))
@@ -330,7 +335,7 @@ class App:
         gauges["forwardauth_auth_disabled"] = lambda: float(not self.service.snapshot.require_auth)
         self._metrics.keys = lambda: self._keys.counts if self._keys is not None else {}
         gauges["forwardauth_database_up"] = lambda: float(self._keys is not None and self._keys.reachable)
-        gauges["forwardauth_connections"] = lambda: len(self._lane.connections) if self._lane is not None else 0
+        gauges["forwardauth_connections"] = self._connections
 
 
 def serve(overrides: Overrides, environment: Mapping[str, str]) -> None:

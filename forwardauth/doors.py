@@ -15,6 +15,9 @@ LARGEST_HEAD = 64 * 1024
 
 MOST_HEADERS = 256
 
+HEAD_SECONDS = 10
+"""How long a request's headers may take, and how long a client may leave answers unread."""
+
 IDLE_SECONDS = 180
 """How long a kept connection may rest: Go's clients keep theirs for 90 s, Caddy for 120 s."""
 

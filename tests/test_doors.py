@@ -2,17 +2,20 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from aiohttp import web
 
 from forwardauth.config.load import Overrides, load
+from forwardauth.doors import MOST_HEADERS
 from forwardauth.server.lane import Lane
 from forwardauth.service import Service
 from forwardauth.telemetry.audit import AuditLog
 from forwardauth.telemetry.metrics import Metrics
+from forwardauth.web.sites import Sites
 from forwardauth.web.verify import RUNNER_OPTIONS, verify_routes
 
 CONFIGURATION = """
@@ -24,12 +27,20 @@ routes:
   - {name: all, path: /*, require: ci}
 """
 
-Ask = Callable[[bytes], Awaitable[bytes]]
+
+class Ask(Protocol):
+    """Sends bytes to a door, and answers what came back: one answer, or all until the connection ended."""
+
+    async def __call__(self, message: bytes, to_end: bool = False) -> bytes: ...
+
+
+OURS = pytest.mark.parametrize("ask", ["httptools", "aiohttp"], indirect=True)
+"""On our own listeners alone: an application that the door is mounted in chooses its own limits."""
 
 
 @pytest.fixture(params=["httptools", "aiohttp", "mounted"])
 async def ask(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ask]:
-    """Sends bytes to a door on loopback, and answers all that came back until it closed or fell silent."""
+    """A door on loopback."""
     file = tmp_path / "forwardauth.yml"
     file.write_text(CONFIGURATION)
     snapshot = load(Overrides(config=str(file)), {}, b"k" * 32).snapshot
@@ -37,24 +48,29 @@ async def ask(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     prefix = b"/inner" if request.param == "mounted" else b""
+    lane = Lane(service, 10)
+    sites = Sites()
+    app = web.Application()
+    app.add_routes(verify_routes(service, prefix.decode()))
+    runner = web.AppRunner(app, **RUNNER_OPTIONS)
     if request.param == "httptools":
-        server = await asyncio.get_running_loop().create_server(Lane(service, 10).connection, sock=listening)
+        lane.start()
+        server = await asyncio.get_running_loop().create_server(lane.connection, sock=listening)
+    elif request.param == "aiohttp":
+        await sites.start_decisions(service, listening, 10)
     else:
-        app = web.Application()
-        app.add_routes(verify_routes(service, prefix.decode()))
-        runner = web.AppRunner(app, **RUNNER_OPTIONS)
         await runner.setup()
         await web.SockSite(runner, listening).start()
 
-    async def send(message: bytes) -> bytes:
+    async def send(message: bytes, to_end: bool = False) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(message.replace(b" /", b" " + prefix + b"/", 1) if prefix else message)
         received = b""
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 while part := await reader.read(65_536):
                     received += part
-                    if complete(received):
+                    if complete(received) and not to_end:
                         break
         finally:
             writer.close()
@@ -63,8 +79,9 @@ async def ask(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     yield send
     if request.param == "httptools":
         server.close()
-    else:
-        await runner.cleanup()
+        lane.stop()
+    await sites.stop()
+    await runner.cleanup()
 
 
 def complete(received: bytes) -> bool:
@@ -201,6 +218,78 @@ async def test_large_headers_pass(ask: Ask) -> None:
 )
 async def test_malformed_http_is_400(ask: Ask, message: bytes) -> None:
     assert status(await ask(message)) == 400
+
+
+BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 24\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    b'{"error": "bad request"}'
+)
+TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 28\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    b'{"error": "request timeout"}'
+)
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 44\r\nContent-Type: application/json\r\n"
+    b'Connection: close\r\n\r\n{"error": "request header fields too large"}'
+)
+BEGUN = b"GET /verify/traefik HTTP/1.1\r\nHost: a\r\n"
+
+
+@OURS
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        BEGUN + b"X-API-Token: right-token\x01SECRET-VALUE\r\n\r\n",
+        BEGUN + b"X-API-Token : SECRET-VALUE\r\n\r\n",
+    ],
+)
+async def test_nothing_of_a_malformed_request_is_repeated_or_logged(
+    ask: Ask, caplog: pytest.LogCaptureFixture, message: bytes
+) -> None:
+    """Attack: a credential with a broken byte, whose whole line ends in the log."""
+    with caplog.at_level("DEBUG"):
+        assert await ask(message) == BAD_REQUEST
+    assert "SECRET-VALUE" not in caplog.text
+    assert not [record for record in caplog.records if record.name != "asyncio"]
+
+
+@OURS
+async def test_too_many_headers_are_431(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    lines = b"".join(b"X-%d: y\r\n" % number for number in range(MOST_HEADERS))
+    assert await ask(BEGUN + lines + b"\r\n") == TOO_LARGE
+    assert not caplog.records
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers have next to no time."""
+    monkeypatch.setattr("forwardauth.server.lane.HEAD_SECONDS", 0)
+    monkeypatch.setattr("forwardauth.web.connection.HEAD_SECONDS", 0.2)
+
+
+@OURS
+async def test_headers_that_never_end_are_408(impatient: None, ask: Ask) -> None:
+    """Attack: connections that begin a request and fall silent, until there is none left."""
+    assert await ask(BEGUN + b"X-More: ") == TOO_SLOW
+
+
+@OURS
+async def test_headers_that_never_end_behind_a_whole_request_are_408(impatient: None, ask: Ask) -> None:
+    answer = await ask(subrequest("X-API-Token: right-token") + b"\r\n" + BEGUN, to_end=True)
+    assert status(answer) == 200
+    assert answer.endswith(TOO_SLOW)
+
+
+@pytest.mark.parametrize("value", [b"cl\xc3\xa9", b"cl\xe9", b"\xc3\xa9\xff\xe2\x82"], ids=["utf-8", "latin-1", "both"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_credential_of_any_bytes_is_handed_on_as_it_came(ask: Ask, value: bytes, method: str) -> None:
+    asked = subrequest("X-API-Token: right-token", "Authorization: Bearer VALUE", uri="/kept/x", method=method)
+    answer = await ask(asked.replace(b"VALUE", value))
+    assert status(answer) == 200
+    assert b"\r\nAuthorization: Bearer " + value + b"\r\n" in answer
+    assert b"\r\nX-Auth-Key: ci\r\n" in answer
 
 
 async def test_pass_credentials_repeats_them_under_their_own_names(ask: Ask) -> None:

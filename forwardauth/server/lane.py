@@ -19,6 +19,7 @@ from forwardauth.core.reply import Reply
 from forwardauth.doors import (
     BAD_REQUEST,
     FAILED,
+    HEAD_SECONDS,
     IDLE_SECONDS,
     LARGEST_HEAD,
     MOST_HEADERS,
@@ -33,9 +34,6 @@ from forwardauth.server.wire import kept, render
 log = logging.getLogger("forwardauth.server")
 
 _MOST_LATER = 64
-
-HEAD_SECONDS = 10
-"""How long a request's headers may take, and how long a client may leave answers unread."""
 
 
 LAST_QUESTIONS_SECONDS = 0.5
@@ -119,7 +117,9 @@ class Connection(asyncio.Protocol):
         self._unread_since: int | None = None
 
         self._reading = False
+        # Of the message: bytes that came since it began, with all of the packet where it was the first to begin.
         self._size = 0
+        self._packet = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
@@ -181,6 +181,7 @@ class Connection(asyncio.Protocol):
         """Give bytes to the parser, and answer what they complete."""
         while data and not self._ended:
             self._size += len(data)
+            self._packet = len(data)
             rest = b""
             try:
                 self._parser.feed_data(data)
@@ -230,7 +231,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._reading = True
-        self._size = 0
+        self._size, self._packet = self._packet, 0
         self._last_tick = self._lane.tick
 
     def on_url(self, url: bytes) -> None:
@@ -248,7 +249,7 @@ class Connection(asyncio.Protocol):
         self._url, self._headers = b"", []
         if self._ended:
             return
-        if len(headers) > MOST_HEADERS:
+        if len(headers) > MOST_HEADERS or (self._size > LARGEST_HEAD and _head_bytes(url, headers) > LARGEST_HEAD):
             self._end_with(TOO_LARGE)
             return
         parser = self._parser
@@ -365,6 +366,10 @@ class Connection(asyncio.Protocol):
         """End at once."""
         self._ended = True
         self._transport.abort()
+
+
+def _head_bytes(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def _announces_body(headers: list[tuple[bytes, bytes]]) -> bool:

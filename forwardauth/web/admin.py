@@ -4,6 +4,7 @@ Control calls need the admin token and a Host that is loopback or the listener's
 on this machine reaches them by a name of its own (DNS rebinding); what changes something is a POST.
 """
 
+import asyncio
 import hmac
 import json
 import logging
@@ -15,8 +16,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from forwardauth.core.client_ip import NAMED_NETWORKS, parse_address, parse_networks, within
+from forwardauth.doors import TOO_SLOW
 
 log = logging.getLogger("forwardauth")
+
+BODY_SECONDS = 10
+"""How long the body of a control call may take."""
 
 _LOOPBACK = parse_networks(NAMED_NETWORKS["loopback"])
 
@@ -75,7 +80,7 @@ def admin_application(operations: Operations, token: str | None, own_host: str) 
         return web.json_response({"lockouts": operations.lockouts()})
 
     async def clear(request: web.Request) -> web.Response:
-        asked = await _asked(request)
+        asked = await _asked(request, "client")
         client = asked.get("client")
         if "client" in asked and not isinstance(client, str):
             # Null is no way to say everybody: who names a client means one.
@@ -96,7 +101,7 @@ def admin_application(operations: Operations, token: str | None, own_host: str) 
         return web.json_response({"refreshed": True, "revision": revision})
 
     async def explain(request: web.Request) -> web.Response:
-        asked = await _asked(request)
+        asked = await _asked(request, "method", "url", "headers", "client")
         try:
             method, client, url = (_text(asked, word) for word in ("method", "client", "url"))
             headers = [(str(name), str(value)) for name, value in asked.get("headers", [])]
@@ -119,14 +124,20 @@ def admin_application(operations: Operations, token: str | None, own_host: str) 
     return app
 
 
-async def _asked(request: web.Request) -> dict[str, Any]:
-    """The JSON object of a request; empty without a body."""
+async def _asked(request: web.Request, *known: str) -> dict[str, Any]:
+    """The JSON object of a request, which may hold these words; empty without a body."""
     try:
-        asked = await request.json() if request.can_read_body else {}
-    except ValueError:
+        async with asyncio.timeout(BODY_SECONDS):
+            asked = await request.json() if request.can_read_body else {}
+    except TimeoutError:
+        raise _too_slow() from None
+    except (LookupError, RecursionError, ValueError):
         asked = None
     if not isinstance(asked, dict):
         raise _bad_request("expected a JSON object")
+    for word in asked:
+        if word not in known:
+            raise _bad_request(f"{word}: unknown; known here: {', '.join(known)}")
     return asked
 
 
@@ -139,6 +150,12 @@ def _text(asked: dict[str, Any], word: str) -> str:
 
 def _bad_request(what: str) -> web.HTTPBadRequest:
     return web.HTTPBadRequest(text=json.dumps({"error": what}), content_type="application/json")
+
+
+def _too_slow() -> web.HTTPRequestTimeout:
+    late = web.HTTPRequestTimeout(text=TOO_SLOW.body.decode(), content_type=TOO_SLOW.content_type)
+    late.force_close()
+    return late
 
 
 def _guard(token: str | None, own_host: str) -> Callable[[Handler], Handler]:

@@ -2,50 +2,72 @@
 
 import asyncio
 import socket
+from typing import Any
 
 from aiohttp import web
 
-from forwardauth.doors import Answerer
+from forwardauth.doors import IDLE_SECONDS, Answerer
 from forwardauth.web.admin import Operations, admin_application
-from forwardauth.web.verify import RUNNER_OPTIONS, verify_routes
+from forwardauth.web.connection import Connection
+from forwardauth.web.verify import CONNECTION_OPTIONS, verify_routes
+
+_ADMIN_OPTIONS: dict[str, Any] = {"access_log": None, "keepalive_timeout": IDLE_SECONDS}
+
+_DRAIN_SECONDS = 12
+"""aiohttp waits for as long twice: for answers in flight, then for what it cancelled. Both are within 25 seconds."""
 
 
 class Sites:
-    """The running applications of one process, each with its own budget of connections."""
+    """The running applications of one process, each with its own budget of connections.
 
-    def __init__(self) -> None:
+    `backlog` is how many connections may wait to be accepted, on each listener.
+    """
+
+    def __init__(self, backlog: int = 2048) -> None:
+        self._backlog = backlog
         self._sites: list[tuple[asyncio.Server, web.AppRunner]] = []
+        self._decisions: web.Server | None = None
+
+    @property
+    def decision_connections(self) -> int:
+        """Open connections on the aiohttp door; none where the decision lane answers."""
+        return 0 if self._decisions is None else len(self._decisions.connections)
 
     async def start_decisions(self, answerer: Answerer, listening: socket.socket, most: int) -> None:
         """The aiohttp door in the place of the decision lane (`server.engine: aiohttp`)."""
         door = web.Application()
         door.add_routes(verify_routes(answerer))
-        await self._start(web.AppRunner(door, **RUNNER_OPTIONS), listening, most)
+        self._decisions = await self._start(door, CONNECTION_OPTIONS, listening, most)
 
     async def start_admin(
         self, operations: Operations, token: str | None, own_host: str, listening: socket.socket, most: int
     ) -> None:
         """The admin listener."""
-        application = admin_application(operations, token, own_host)
-        await self._start(web.AppRunner(application, access_log=None, handle_signals=False), listening, most)
+        await self._start(admin_application(operations, token, own_host), _ADMIN_OPTIONS, listening, most)
 
     async def stop(self) -> None:
         """Take no new connection, answer what is in flight, and end."""
-        for server, runner in self._sites:
+        for server, _ in self._sites:
             server.close()
-            await runner.cleanup()
+        await asyncio.gather(*(runner.cleanup() for _, runner in self._sites))
 
-    async def _start(self, runner: web.AppRunner, listening: socket.socket, most: int) -> None:
+    async def _start(
+        self, application: web.Application, options: dict[str, Any], listening: socket.socket, most: int
+    ) -> web.Server:
+        runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS)
         await runner.setup()
-        connections = runner.server
-        assert connections is not None
+        running = runner.server
+        assert running is not None
+        loop = asyncio.get_running_loop()
 
         def connect() -> asyncio.Protocol:
-            return connections() if len(connections.connections) < most else _Refused()
+            if len(running.connections) >= most:
+                return _Refused()
+            return Connection(running, loop=loop, **options)
 
-        loop = asyncio.get_running_loop()
         create = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
-        self._sites.append((await create(connect, sock=listening), runner))
+        self._sites.append((await create(connect, sock=listening, backlog=self._backlog), runner))
+        return running
 
 
 class _Refused(asyncio.Protocol):

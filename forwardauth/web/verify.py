@@ -5,6 +5,7 @@
 It knows no dialect, no format and no check.
 """
 
+import re
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -13,9 +14,8 @@ from forwardauth.core.model import Subrequest
 from forwardauth.core.reply import Reply
 from forwardauth.doors import IDLE_SECONDS, LARGEST_HEAD, MOST_HEADERS, Answerer
 
-RUNNER_OPTIONS: dict[str, Any] = {
+CONNECTION_OPTIONS: dict[str, Any] = {
     "access_log": None,
-    "handle_signals": False,
     "keepalive_timeout": IDLE_SECONDS,
     "lingering_time": 0,
     "max_field_size": LARGEST_HEAD,
@@ -23,7 +23,12 @@ RUNNER_OPTIONS: dict[str, Any] = {
     "max_line_size": LARGEST_HEAD,
     "auto_decompress": False,
 }
-"""What an AppRunner needs so that large headers pass and no body is waited for."""
+"""What a connection needs so that large headers pass and no body is waited for."""
+
+RUNNER_OPTIONS: dict[str, Any] = {"handle_signals": False, **CONNECTION_OPTIONS}
+"""The same for an AppRunner. How long headers may take, and what is logged of malformed ones, is then up to aiohttp."""
+
+_ESCAPED = re.compile("[\udc80-\udcff]")
 
 
 class _Asking(Protocol):
@@ -57,9 +62,10 @@ def _asking(answerer: Answerer, prefix: bytes) -> _Asking:
 
 
 def _response(reply: Reply, close: bool) -> web.Response:
-    response = web.Response(status=reply.status, body=reply.body)
+    response = _Response(status=reply.status, body=reply.body)
     for name, value in reply.headers:
-        response.headers.add(name, value)
+        # One character stands for one byte here, and aiohttp writes text as UTF-8.
+        response.headers.add(name, value.encode("latin-1").decode("utf-8", "surrogateescape"))
     # aiohttp names a type of its own for an empty body otherwise.
     response.headers["Content-Type"] = reply.content_type
     if not reply.content_type:
@@ -69,3 +75,16 @@ def _response(reply: Reply, close: bool) -> web.Response:
     if close:
         response.force_close()
     return response
+
+
+class _Response(web.Response):
+    """A response that can hand on a header of any bytes: aiohttp leaves out those that are no UTF-8."""
+
+    async def _write_headers(self) -> None:
+        lines = [f"{name}: {value}" for name, value in self.headers.items()]
+        head = "\r\n".join((f"HTTP/1.1 {self.status} {self.reason}", *lines, "", ""))
+        transport = self._req.transport if self._req is not None else None
+        if transport is None or not _ESCAPED.search(head):
+            await super()._write_headers()
+        else:
+            transport.write(head.encode("utf-8", "surrogateescape"))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from forwardauth.core.model import Subrequest
 from forwardauth.core.reply import Reply
-from forwardauth.doors import IDLE_SECONDS, LARGEST_HEAD, MOST_HEADERS
-from forwardauth.server.lane import HEAD_SECONDS, LAST_QUESTIONS_SECONDS, Lane
+from forwardauth.doors import HEAD_SECONDS, IDLE_SECONDS, LARGEST_HEAD, MOST_HEADERS
+from forwardauth.server.lane import LAST_QUESTIONS_SECONDS, Lane
 from tests.server.transport import Recorder, Transport, connect, connected
 
 GET = b"GET /verify/traefik?x=1 HTTP/1.1\r\nHost: a\r\nX-Forwarded-Uri: /v1\r\n\r\n"
@@ -187,6 +187,29 @@ def test_an_endless_head_is_431() -> None:
         if not transport.closed:
             connection.data_received(b"x" * 1000)
     assert transport.statuses == [431]
+
+
+LARGE = b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"x" * LARGEST_HEAD
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["without its end", "whole"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_head_that_is_too_large_is_431_however_it_comes(end: bytes, parts: int) -> None:
+    recorder = Recorder()
+    connection, transport = connected(recorder)
+    for part in in_parts(LARGE + end, (len(LARGE) + len(end)) // parts + 1):
+        connection.data_received(part)
+    assert transport.statuses == [431]
+    assert recorder.asked == []
+
+
+def test_many_small_requests_are_no_large_one() -> None:
+    connection, transport = connected(Recorder())
+    pipelined = GET.replace(b"Host: a", b"Host: a\r\nA: " + b"x" * 9000) * 30
+    connection.data_received(pipelined + GET[:20])
+    assert transport.statuses == [200] * 30
+    connection.data_received(GET[20:])
+    assert transport.statuses == [200] * 31
 
 
 def test_too_many_headers_end_the_connection_unheard() -> None:
