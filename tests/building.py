@@ -1,7 +1,8 @@
 """What the tests are built of: the real loader, the real dialects, the real decision, and a clock that tests turn."""
 
 import base64
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from forwardauth.config.snapshot import Snapshot
 from forwardauth.core.client_ip import ClientReader
 from forwardauth.core.decide import Decision, decide
 from forwardauth.core.lockout import Keys
-from forwardauth.core.model import Client, Failed, Identity, Now, RequestView, Reserved, Subrequest
+from forwardauth.core.model import Client, Failed, Identity, Now, RequestView, Reserved, Shaped, Subrequest
 from forwardauth.endpoint import Endpoint
 from forwardauth.gateways import GATEWAYS
 from forwardauth.service import Service
@@ -102,6 +103,14 @@ class Clock:
 
     def now(self) -> Now:
         return Now(self.wall, self.monotonic)
+
+
+def shaped(names: Sequence[bytes], values: Sequence[bytes]) -> Shaped:
+    """Headers as they are where the server knew their names."""
+    parts = b"".join(b"(.{%d})" % len(value) for value in values)
+    match = re.fullmatch(b"(?s)()" + parts, b"".join(values))
+    assert match is not None
+    return Shaped(tuple(names), match)
 
 
 class Bench:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from operator import itemgetter
+from operator import methodcaller
 from typing import Final, Literal
 
 from forwardauth.core.memo import Memo
@@ -74,7 +74,7 @@ class _Shape:
     """Names in one order: the fields that are wanted of them, and what picks the values of these."""
 
     fields: tuple[bytes, ...]
-    pick: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    pick: Callable[[re.Match[bytes]], tuple[bytes, ...]]
 
 
 class HeaderNames:
@@ -133,7 +133,7 @@ class HeaderNames:
             self._sort(zip(headers.names, headers.values, strict=True), view)
             self._note(headers.names, view)
         else:
-            view.fields = dict(zip(shape.fields, shape.pick(headers.values), strict=True))
+            view.fields = dict(zip(shape.fields, shape.pick(headers.match), strict=True))
 
     def _note(self, names: tuple[bytes, ...], view: RequestView) -> None:
         """Remember what names in this order are, where nothing but the values is left to look at."""
@@ -142,7 +142,7 @@ class HeaderNames:
         # Of names that may repeat only the first is read.
         if faultless and len(wanted) == len(view.fields) > 1 and sum(map(len, names)) <= _SHAPE_BYTES:
             places, fields = zip(*wanted, strict=True)
-            self._shapes.put(names, _Shape(fields, itemgetter(*places)))
+            self._shapes.put(names, _Shape(fields, methodcaller("group", *(place + 2 for place in places))))
 
     def _sort(self, headers: Iterable[tuple[bytes, bytes]], view: RequestView) -> None:
         fields = view.fields

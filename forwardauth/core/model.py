@@ -5,6 +5,7 @@ path have slots and are not frozen, because a frozen dataclass costs a call for 
 Struct of msgspec is the one piece of a library in a pure room.
 """
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
@@ -31,10 +32,19 @@ class Now(Record):
 
 
 class Shaped(Record):
-    """Headers whose names came before in this order; `names` is one object for all of them."""
+    """Headers whose names came before in this order; `names` is one object for all of them.
+
+    `match` is what read the message: its first group is the target, and each further one the value of a name. Most
+    values nobody wants, and what nobody takes out of the match is never made.
+    """
 
     names: tuple[bytes, ...]
-    values: tuple[bytes, ...]
+    match: re.Match[bytes]
+
+    @property
+    def values(self) -> tuple[bytes, ...]:
+        """The values of all names."""
+        return self.match.groups()[1:]
 
     def __repr__(self) -> str:
         """Without the values, which may be secrets."""

@@ -56,8 +56,7 @@ class Shapes:
             if found is not None:
                 if position:
                     shapes[position - 1 : position + 1] = shape, shapes[position - 1]
-                values = found.groups()
-                return Subrequest(shape.method, values[0], Shaped(shape.names, values[1:]), peer)
+                return Subrequest(shape.method, found[1], Shaped(shape.names, found), peer)
         return None
 
     def note(self, data: bytes, subrequest: Subrequest, second: int) -> None:

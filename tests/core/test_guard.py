@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwardauth.core.guard import IGNORED, LOOKALIKE, folded
-from forwardauth.core.model import RequestView, Shaped
-from tests.building import Bench, word
+from forwardauth.core.model import RequestView
+from tests.building import Bench, shaped, word
 
 CONFIGURATION = """
 authenticators:
@@ -148,8 +148,8 @@ def test_names_that_came_before_in_this_order_are_sorted_as_they_were(names: lis
         filled = tuple((values * (len(names) + 1))[: len(names)]) if values else (b"",) * len(names)
         views = RequestView(), RequestView(), RequestView()
         headers.read(list(zip(names, filled, strict=True)), views[0])
-        headers.read(Shaped(tuple(names), filled), views[1])
-        headers.read(Shaped(tuple(names), filled), views[2])
+        headers.read(shaped(names, filled), views[1])
+        headers.read(shaped(names, filled), views[2])
         for view in views[1:]:
             assert (view.fields, view.repeated, view.lookalike, view.unreadable) == (
                 views[0].fields,

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from forwardauth.core.model import Identity, Need, RequestView, Shaped, Subrequest
+from forwardauth.core.model import Identity, Need, RequestView, Subrequest
+from tests.building import shaped
 
 BOB = Identity(authenticators=("staff",), user="bob", credential="staff\nbob", fingerprint=b"f")
 
@@ -41,8 +42,8 @@ def test_no_repr_shows_a_secret() -> None:
     for shown in (
         Need("password", b"key", ("$2b$...", "hunter2", True)),
         Subrequest(b"GET", b"/?api_key=hunter2", headers, "127.0.0.1"),
-        Shaped((b"Authorization",), (b"Bearer hunter2",)),
-        Subrequest(b"GET", b"/", Shaped((b"Authorization",), (b"Bearer hunter2",)), None),
+        shaped([b"Authorization"], [b"Bearer hunter2"]),
+        Subrequest(b"GET", b"/", shaped([b"Authorization"], [b"Bearer hunter2"]), None),
         RequestView(target=b"/?api_key=hunter2", fields={b"authorization": b"Bearer hunter2"}),
     ):
         assert "hunter2" not in repr(shown)
