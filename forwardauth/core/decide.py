@@ -6,6 +6,7 @@ fault denies.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Protocol
 
@@ -76,6 +77,7 @@ class Rules(Protocol):
     routes: RouteTable
     clients: ClientReader
     require_auth: bool
+    credential_headers: dict[bytes, str]
 
 
 class Decision(Record):
@@ -157,11 +159,11 @@ def decide(view: RequestView, rules: Rules, tables: Tables, facts: Facts, now: N
     if blocked_for:
         wrong = []
         if not _is_known(verdict, client, tables, now):
-            # Whatever is presented: if a wrong key led to the network's answer and a right one to 429, a guesser knew.
-            by_address = route.requirement.by_address(view, client, facts, now)
-            if by_address is None:
+            # As if nothing was presented: if a wrong key led to a neighbour's answer and a right one to 429, a guesser
+            # knew.
+            verdict = route.requirement.judge(_without_credentials(view, rules), client, facts, now, wrong)
+            if not _is_known(verdict, client, tables, now):
                 return _locked_out(place, client, blocked_for)
-            verdict = by_address
     if isinstance(verdict, Need):
         verdict.events = (Reserved(keys),)
         # Whoever is counted alone waits alone: at an exempt address that is each user name.
@@ -207,6 +209,12 @@ def _overrides_method(view: RequestView, route: Route) -> bool:
 def upgrades(view: RequestView) -> bool:
     """Whether the request opens a WebSocket: gateways drop Upgrade from the subrequest, but not its key."""
     return b"sec-websocket-key" in view.fields or b"upgrade" in view.fields or view.scheme in (b"ws", b"wss")
+
+
+def _without_credentials(view: RequestView, rules: Rules) -> RequestView:
+    """What authenticators see of a request that presents nothing."""
+    fields = {name: value for name, value in view.fields.items() if name not in rules.credential_headers}
+    return replace(view, target=b"", fields=fields)
 
 
 def _out_of_scope(identity: Identity, view: RequestView, place: Place, client: Client) -> Denial | None:

@@ -51,13 +51,6 @@ class One:
         verdict = self.authenticator.judge(view, client, facts, now)
         return self._nothing if verdict is None else verdict
 
-    def by_address(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Identity | None:
-        """Who passes whatever is presented; None where something must be."""
-        if self.authenticator.missing is not None:
-            return None
-        verdict = self.authenticator.judge(view, client, facts, now)
-        return verdict if isinstance(verdict, Identity) else None
-
 
 @dataclass(slots=True, eq=False)
 class AnyOf:
@@ -110,11 +103,6 @@ class AnyOf:
         # A wrong password is a guess, whatever else was presented.
         wrong += [refusal.denial for refusal, _ in refused if refusal.denial.owned and refusal.denial.reason.counts]
         return accepted if accepted is not None else self._refusal(refused, wrong)
-
-    def by_address(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Identity | None:
-        """The first who passes whatever is presented."""
-        found = (member.by_address(view, client, facts, now) for member in self.members)
-        return next((identity for identity in found if identity is not None), None)
 
     def _refusal(self, refused: list[tuple[Rejected, int]], wrong: Wrong) -> Rejected:
         """What is reported when nobody accepted; a value that no member owns is a guess, even where another is told."""
@@ -177,23 +165,11 @@ class AllOf:
             if not isinstance(verdict, Identity):
                 return verdict
             accepted.append(verdict)
-        return self._as_one(tuple(accepted))
-
-    def by_address(self, view: RequestView, client: Client, facts: Facts, now: Now) -> Identity | None:
-        """All in one, where every one passes whatever is presented."""
-        accepted: list[Identity] = []
-        for member in self.members:
-            identity = member.by_address(view, client, facts, now)
-            if identity is None:
-                return None
-            accepted.append(identity)
-        return self._as_one(tuple(accepted))
-
-    def _as_one(self, accepted: tuple[Identity, ...]) -> Identity:
-        merged = self._merged.get(accepted)
+        key = tuple(accepted)
+        merged = self._merged.get(key)
         if merged is None:
-            merged = merge(accepted)
-            self._merged.put(accepted, merged)
+            merged = merge(key)
+            self._merged.put(key, merged)
         return merged
 
 

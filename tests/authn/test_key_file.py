@@ -48,6 +48,27 @@ def orchestra(**words: object) -> str:
     return json.dumps(ORCHESTRA | words)
 
 
+def test_a_block_tells_a_neighbour_nothing_about_keys() -> None:
+    """Attack: be blocked on purpose elsewhere, and guess on where neighbours pass without a key (THREATS 22)."""
+    text = """
+        authenticators:
+          orchestra: {key_file: {path: api_keys.json}}
+          ci: {token: {tokens: [{name: ci, value: a-token}]}}
+        routes: [{path: /ci, require: ci}, {path: /*, require: orchestra}]
+    """
+    asked = Bench(text, files={"api_keys.json": orchestra(local_networks=["192.0.2.0/24"])})
+    assert asked.ask("POST", URL, DEMO).identity.key == name_of(DEMO[1])
+    for _ in range(5):
+        asked.ask("POST", "https://api.example.com/ci", bearer("guess"))
+    told = {
+        value: asked.ask("POST", URL, *([("X-API-Key", value)] if value else []))
+        for value in ("", "a-guess", "prod-key-67890")
+    }
+    assert {(word(decision), who(decision)) for decision in told.values()} == {("allow", ("", "", "orchestra"))}
+    # This one was allowed from here before.
+    assert asked.ask("POST", URL, DEMO).identity.key == name_of(DEMO[1])
+
+
 class Live:
     """An authenticator whose file a test changes."""
 
