@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -27,7 +26,7 @@ from forwardauth.explanation import stations, view_of
 from forwardauth.server.lane import Lane
 from forwardauth.server.listen import BACKLOG, ListenError, Listening, allow_connections, open_socket
 from forwardauth.service import Service
-from forwardauth.stores.files import Stamp, read_text, stamp
+from forwardauth.stores.files import Stamp, own_secret, stamp
 from forwardauth.stores.following import KeyFollower
 from forwardauth.stores.passwords import PasswordChecks
 from forwardauth.telemetry.audit import AuditLog
@@ -42,7 +41,10 @@ log = logging.getLogger("forwardauth")
 WATCH_SECONDS = 0.4
 """A change of a file is in force within a second: half of it to see the change, the rest to read it."""
 
-TRY_AGAIN_SECONDS = 1.0
+TRY_AGAIN_SECONDS = (1.0, 60.0)
+"""A configuration that could not be read is tried again after the first, then twice as long, up to the second: what was
+wrong may have passed without a change of a file, and each try holds the loop for as long as reading takes.
+"""
 
 KEY_FILES_SECONDS = 0.1
 """Scripts try the key that they just wrote: five tries with a key that is not known yet would lock them out."""
@@ -69,7 +71,7 @@ class App:
         self._server: asyncio.Server | None = None
         self._listening: list[Listening] = []
         self._refused: list[str] = []
-        self._try_again_at = 0.0
+        self._try_again_after = self._try_again_at = 0.0
         self._crowd = Crowd()
         self._told_client: str | None = None
         self._passwords = PasswordChecks()
@@ -87,6 +89,13 @@ class App:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP or a changed file reads the configuration again."""
+        try:
+            await self._run()
+        finally:
+            # Where the start failed: an end in order removed them first.
+            self._remove_unix_sockets()
+
+    async def _run(self) -> None:
         server = self._configuration.snapshot.settings.server
         folder = self._configuration.folder
         self._allow_connections(server)
@@ -120,7 +129,6 @@ class App:
 
         One that `tries_again`, unasked, tells only what is new.
         """
-        began = time.monotonic()
         try:
             configuration = self._load()
         except Exception as failure:
@@ -134,8 +142,9 @@ class App:
                 text = "the configuration has mistakes, the running one stays:\n%s"
                 log.error(text, "\n".join(refused), exc_info=None if is_told else failure)
             self._refused = refused
-            now = time.monotonic()
-            self._try_again_at = now + max(TRY_AGAIN_SECONDS, 20 * (now - began))
+            first, longest = TRY_AGAIN_SECONDS
+            self._try_again_after = min(2 * self._try_again_after, longest) if tries_again else first
+            self._try_again_at = time.monotonic() + self._try_again_after
             return refused
         self._refused = []
         self._warn_of_restart(configuration)
@@ -213,12 +222,8 @@ class App:
             log.warning(text, allowed, wanted)
 
     def _open(self, address: str, setting: str, folder: Path) -> socket.socket:
-        """A listener, which ends with this service. Raises ListenError when none of its files is left."""
-        try:
-            self._listening.append(open_socket(parse_listen(address), setting, folder))
-        except ListenError:
-            self._remove_unix_sockets()
-            raise
+        """A listener, whose file ends with this service. Raises ListenError."""
+        self._listening.append(open_socket(parse_listen(address), setting, folder))
         return self._listening[-1].socket
 
     async def _start_decisions(self, listening: socket.socket) -> None:
@@ -259,8 +264,9 @@ class App:
         self._audit.close()
 
     def _remove_unix_sockets(self) -> None:
-        for listening in self._listening:
-            listening.remove_file()
+        # Once: behind that the file system may give a successor's socket the same number.
+        while self._listening:
+            self._listening.pop().remove_file()
 
     # Watching.
 
@@ -294,7 +300,7 @@ class App:
             self._stamps = seen
             self.reload()
         elif self._refused and time.monotonic() >= self._try_again_at:
-            # What was wrong may have passed without a change of a file: too many open files, a disk that was away.
+            # Too many open files, a disk that was away.
             self.reload(tries_again=True)
         one_client = self._crowd.one_client
         self._metrics.warnings["one_client",] = float(one_client is not None)
@@ -359,33 +365,11 @@ def _admin_token(configuration: Configuration) -> str | None:
     name = configuration.snapshot.settings.server.admin_token
     if name is None:
         return None
-    path = configuration.folder / name
     try:
-        _make_secret(path)
-        if path.stat().st_mode & 0o077:
-            log.error("control calls are off: others can read %s; chmod 600 it", path)
-            return None
-        token = read_text(path).strip()
-    except OSError as failure:
-        log.error("control calls are off: %s cannot be made or read: %s", path, failure.strerror)
-        return None
+        return own_secret(configuration.folder / name)
     except ValueError as failure:
         log.error("control calls are off: %s", failure)
         return None
-    if not token:
-        log.error("control calls are off: %s is empty; delete it, and a new one is made at the next start", path)
-    return token or None
-
-
-def _make_secret(path: Path) -> None:
-    """A new secret in a file that only its owner can read, unless there is a file. Raises OSError."""
-    try:
-        # O_EXCL: a file that somebody else laid there first is read, and refused if others can read it.
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    os.write(made, secrets.token_urlsafe(32).encode() + b"\n")
-    os.close(made)
 
 
 def _shown(key: bytes) -> str:

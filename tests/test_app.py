@@ -253,6 +253,32 @@ def test_a_start_that_fails_leaves_no_socket_behind(running: Process, tmp_path: 
     assert not (running.folder / "second.sock").exists()
 
 
+def test_a_start_that_fails_behind_the_listeners_leaves_no_socket_behind(process: Process) -> None:
+    text = (process.folder / "forwardauth.yml").read_text()
+    text = text.replace(f'"127.0.0.1:{process.listen}"', '"unix:fa.sock"') + "database: sqlite:///nowhere/at/all.db\n"
+    (process.folder / "forwardauth.yml").write_text(text)
+    refused = run("serve", "--config", "forwardauth.yml", cwd=process.folder)
+    assert refused.returncode == 2
+    assert "database: " in refused.stderr
+    assert not (process.folder / "fa.sock").exists()
+
+
+async def test_what_stays_wrong_is_tried_again_less_and_less_often(tmp_path: Path) -> None:
+    """Attack: none. Each try holds every decision up for as long as reading takes."""
+    file = tmp_path / "forwardauth.yml"
+    file.write_text('authenticators: {}\nroutes: [{path: /*, public: true}]\naudit: {path: "off"}\n')
+    app = App(Overrides(config=str(file)), {})
+    file.write_text("nonsense: true\n")
+    app.reload()
+    waits = [app._try_again_after]
+    for _ in range(8):
+        app.reload(tries_again=True)
+        waits.append(app._try_again_after)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    app.reload()
+    assert app._try_again_after == 1
+
+
 def test_a_change_that_could_not_be_read_is_read_when_it_can_be(running: Process) -> None:
     """Attack: hold every file that the service may open while a user is removed."""
     assert running.process is not None

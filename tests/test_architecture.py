@@ -21,7 +21,7 @@ STEPS: tuple[frozenset[str], ...] = tuple(
             {"stores", "upstream", "telemetry"},
             {"config"},
             {"waiting", "endpoint", "explanation"},
-            {"service", "doors"},
+            {"service", "doors", "wire"},
             {"server", "web", "inject_proxy", "doctor"},
             {"app"},
             {"cli"},

@@ -49,7 +49,7 @@ async def ask(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     port = listening.getsockname()[1]
     prefix = b"/inner" if request.param == "mounted" else b""
     lane = Lane(service, 10)
-    sites = Sites()
+    sites = Sites(16)
     app = web.Application()
     app.add_routes(verify_routes(service, prefix.decode()))
     runner = web.AppRunner(app, **RUNNER_OPTIONS)

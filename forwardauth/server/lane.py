@@ -29,12 +29,11 @@ from forwardauth.doors import (
 )
 from forwardauth.server.messages import Messages
 from forwardauth.server.turn import Turn
-from forwardauth.server.wire import kept, render
+from forwardauth.wire import kept, render
 
 log = logging.getLogger("forwardauth.server")
 
 _MOST_LATER = 64
-
 
 LAST_QUESTIONS_SECONDS = 0.5
 """How long a draining lane still takes questions."""

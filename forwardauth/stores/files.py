@@ -1,6 +1,7 @@
 """Files that a configuration names: their text, and whether they changed. Knows paths, no meaning."""
 
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,3 +39,23 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is no UTF-8 text") from None
     except OSError as failure:
         raise ValueError(f"{path} cannot be read: {os.strerror(failure.errno or 0)}") from None
+
+
+def own_secret(path: Path) -> str:
+    """The secret in a file that nobody else may read; the file is made if it is missing. Raises ValueError."""
+    try:
+        # O_EXCL: a file that somebody else laid there first is read, and refused if others can read it.
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    except OSError as failure:
+        raise ValueError(f"{path} cannot be made: {failure.strerror}") from None
+    else:
+        os.write(made, secrets.token_urlsafe(32).encode() + b"\n")
+        os.close(made)
+    secret = read_text(path).strip()
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"others can read {path}; chmod 600 it")
+    if not secret:
+        raise ValueError(f"{path} is empty; delete it, and a new one is made at the next start")
+    return secret

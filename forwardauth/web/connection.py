@@ -4,13 +4,13 @@ aiohttp alone waits for headers without end, and shows malformed ones in its log
 """
 
 import asyncio
-from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from forwardauth.core.reply import Reply
 from forwardauth.doors import BAD_REQUEST, HEAD_SECONDS, LARGEST_HEAD, TOO_LARGE, TOO_SLOW
+from forwardauth.wire import render
 
 _END = b"\r\n\r\n"
 
@@ -75,17 +75,10 @@ class Connection(web.RequestHandler):
 
     def _end_with(self, reply: Reply) -> None:
         if self.transport is not None:
-            self.transport.write(_farewell(reply))
+            self.transport.write(render(reply, close=True))
         self.force_close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _farewell(reply: Reply) -> bytes:
-    """The last answer on a connection, as the decision lane writes it."""
-    head = f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\nContent-Length: {len(reply.body)}\r\n"
-    head += f"Content-Type: {reply.content_type}\r\nConnection: close\r\n\r\n"
-    return head.encode() + reply.body

@@ -23,7 +23,7 @@ class Sites:
     `backlog` is how many connections may wait to be accepted, on each listener.
     """
 
-    def __init__(self, backlog: int = 2048) -> None:
+    def __init__(self, backlog: int) -> None:
         self._backlog = backlog
         self._sites: list[tuple[asyncio.Server, web.AppRunner]] = []
         self._decisions: web.Server | None = None

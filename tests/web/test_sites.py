@@ -12,7 +12,6 @@ import pytest
 from forwardauth.core.model import Subrequest
 from forwardauth.core.reply import Reply
 from forwardauth.doors import IDLE_SECONDS
-from forwardauth.server.listen import BACKLOG
 from forwardauth.web.connection import Connection
 from forwardauth.web.sites import Sites
 
@@ -45,7 +44,7 @@ class Listener:
     """A listener on loopback."""
 
     def __init__(self, port: int) -> None:
-        self.sites = Sites()
+        self.sites = Sites(16)
         self.operations: Any = Operations()
         self.port = port
 
@@ -233,7 +232,7 @@ async def test_a_body_that_is_no_object_is_400(admin: Listener, caplog: pytest.L
 
 
 async def test_open_connections_of_the_door_are_counted(door: Listener, admin: Listener) -> None:
-    assert Sites().decision_connections == 0
+    assert Sites(16).decision_connections == 0
     async with admin.connected(), door.connected():
         await until(lambda: door.sites.decision_connections == 1)
         async with door.connected():
@@ -242,7 +241,7 @@ async def test_open_connections_of_the_door_are_counted(door: Listener, admin: L
     assert admin.sites.decision_connections == 0
 
 
-async def test_as_many_connections_wait_as_at_the_decision_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_as_many_connections_wait_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     create, asked = loop.create_server, []
 
@@ -251,9 +250,9 @@ async def test_as_many_connections_wait_as_at_the_decision_lane(monkeypatch: pyt
         return await create(*arguments, **options)
 
     monkeypatch.setattr(loop, "create_server", recorded)
-    sites = Sites()
+    sites = Sites(16)
     operations: Any = Operations()
     await sites.start_decisions(Yes(), socket.create_server(("127.0.0.1", 0)), 2)
     await sites.start_admin(operations, None, "127.0.0.1", socket.create_server(("127.0.0.1", 0)), 2)
     await sites.stop()
-    assert asked == [BACKLOG, BACKLOG]
+    assert asked == [16, 16]
